@@ -1,0 +1,131 @@
+"""Facts, and how they travel: a service emits one in its commit, the relay hands it on, a job reacts.
+
+`emit` writes the event into the outbox, a record of the same commit as the effect; so there is
+never an effect without its event, nor an event without its effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from ecokart.core.records import Table
+
+if TYPE_CHECKING:
+    from ecokart.core.ports import Ports
+
+# What led to this: the request's id, carried along through every event that follows from it.
+cause: ContextVar[str] = ContextVar("cause", default="")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="name"):
+    """A fact, past tense, named `noun.verbed` by its `tag`. `emit` fills `id`, `at` and `cause`."""
+
+    id: str = ""
+    at: datetime | None = None
+    cause: str = ""
+
+    @classmethod
+    def named(cls) -> str:
+        return str(cls.__struct_config__.tag)
+
+
+class OutboxEntry(msgspec.Struct, frozen=True):
+    """An event that was committed and still has to be handed to those who react to it."""
+
+    id: str
+    name: str
+    at: datetime
+    event: msgspec.Raw
+
+
+# Ids sort by time, so the outbox needs no index: what was committed first is scanned first.
+OUTBOX = Table("outbox", OutboxEntry, key="id")
+
+E = TypeVar("E", bound=Event)
+_encode = msgspec.json.Encoder().encode
+
+
+def outbox_entry(event: Event, event_id: str, at: datetime) -> OutboxEntry:
+    event = msgspec.structs.replace(event, id=event_id, at=at, cause=event.cause or cause.get())
+    return OutboxEntry(event_id, event.named(), at, msgspec.Raw(_encode(event)))
+
+
+class Handler(NamedTuple):
+    """A reaction to an event. Its name is stored with the job: renaming one orphans waiting jobs."""
+
+    name: str
+    event: type[Event]
+    run: Callable[[Ports, Any], Awaitable[None]]
+    lane: str
+    decode: Callable[[bytes], Event]
+
+
+class Timer(NamedTuple):
+    """Something to do every so often, on exactly one process at a time."""
+
+    name: str
+    every: timedelta
+    run: Callable[[Ports], Awaitable[None]]
+
+
+def on(
+    event: type[E], *, lane: str = "orders"
+) -> Callable[[Callable[[Ports, E], Awaitable[None]]], Callable[[Ports, E], Awaitable[None]]]:
+    """Run the function for every such event, at least once: it must be harmless to run it twice.
+
+    Lanes are worked on independently, so that a slow mail server holds up no order.
+    """
+
+    def mark(
+        function: Callable[[Ports, E], Awaitable[None]],
+    ) -> Callable[[Ports, E], Awaitable[None]]:
+        handler = Handler(
+            _qualified(function), event, function, lane, msgspec.json.Decoder(event).decode
+        )
+        function.__handler__ = handler  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def every(
+    *, seconds: float = 0, minutes: float = 0, hours: float = 0
+) -> Callable[[Callable[[Ports], Awaitable[None]]], Callable[[Ports], Awaitable[None]]]:
+    """Run the function again and again, on one process at a time."""
+    interval = timedelta(seconds=seconds, minutes=minutes, hours=hours)
+
+    def mark(function: Callable[[Ports], Awaitable[None]]) -> Callable[[Ports], Awaitable[None]]:
+        function.__timer__ = Timer(_qualified(function), interval, function)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Reactions:
+    """Every handler and timer of the given `jobs` modules."""
+
+    def __init__(self, modules: Iterable[ModuleType] = ()) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self.by_event: dict[str, list[Handler]] = {}
+        self.timers: dict[str, Timer] = {}
+        for member in (member for module in modules for member in vars(module).values()):
+            if handler := getattr(member, "__handler__", None):
+                self.handlers[handler.name] = handler
+                self.by_event.setdefault(handler.event.named(), []).append(handler)
+            if timer := getattr(member, "__timer__", None):
+                self.timers[timer.name] = timer
+
+    @property
+    def lanes(self) -> list[str]:
+        return sorted({handler.lane for handler in self.handlers.values()})
+
+
+def _qualified(function: Callable[..., Any]) -> str:
+    """`orders.jobs.begin`: the function's name inside the features."""
+    return f"{function.__module__.removeprefix('ecokart.features.')}.{function.__name__}"

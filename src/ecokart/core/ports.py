@@ -1,0 +1,209 @@
+"""Every port to the outside, with its promises in prose.
+
+`tests/contracts` holds each engine to these words. A port may always raise `Unavailable`, and an
+engine bounds its own time and retries. Nothing above this line knows which engine answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.message import EmailMessage
+from typing import Any, Protocol
+
+import msgspec
+
+from ecokart.core.clock import Clock, new_id
+from ecokart.core.events import OutboxEntry
+from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
+
+
+class Records(Protocol):
+    """Records in tables. Values are structs, keys are text of 1 to 1024 bytes."""
+
+    async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
+        """The newest state: every commit acknowledged before the call is seen, an expired record isn't."""
+        ...
+
+    async def query(
+        self,
+        table: Table[T],
+        index: str,
+        value: Sortable,
+        *,
+        after: Cursor | None = None,
+        limit: int = 100,
+    ) -> Page[T]:
+        """The records whose indexed field equals `value`, in the index's order, behind `after`.
+
+        Paging to the end gives every record that was there throughout exactly once. An index may
+        lag behind `get` by a moment; a record that hasn't got the sort field isn't in it.
+        """
+        ...
+
+    async def scan(
+        self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
+    ) -> Page[T]:
+        """Every record of the table, page by page, in an order of the engine's own."""
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> None:
+        """Apply all writes or none, durably, as if no other commit ran at the same time.
+
+        Returns only once the writes survive a crash. Raises `WriteConflict` (`BelowFloor` for a
+        counter), `CommitTooLarge` or `Invalid` with nothing applied, `Unavailable` with nothing
+        applied, and `OutcomeUnknown` when it can't be known. Takes up to 100 writes and 4 MB, a
+        record of up to 400 KB, and each record once.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the storage."""
+        ...
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One handler's turn at one event."""
+
+    id: str
+    lane: str
+    handler: str
+    event: msgspec.Raw
+    attempts: int = 0
+    sent_at: datetime
+    error: str = ""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A job in our hands, and the engine's own proof of it."""
+
+    job: Job
+    receipt: Any
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """What waits in a lane: jobs not finished, the age of the oldest, and the dead letters."""
+
+    waiting: int
+    oldest_seconds: float
+    dead: int
+
+
+class Queue(Protocol):
+    """Jobs in lanes, delivered at least once, in no promised order."""
+
+    async def send(self, jobs: Sequence[Job]) -> None:
+        """Keep the jobs durably. A job whose id still waits isn't added again."""
+        ...
+
+    async def receive(self, lane: str, *, limit: int, wait_seconds: float = 0) -> list[Delivery]:
+        """Up to `limit` jobs that are due, waiting that long for the first one.
+
+        Each is out of others' sight for five minutes, then delivered again unless it was settled.
+        """
+        ...
+
+    async def done(self, deliveries: Sequence[Delivery]) -> None:
+        """These jobs are finished for good. Settling late or twice is harmless."""
+        ...
+
+    async def retry(self, delivery: Delivery, *, delay_seconds: float, error: str) -> None:
+        """Deliver the job again after the delay, its attempts counted up."""
+        ...
+
+    async def bury(self, delivery: Delivery, *, error: str) -> None:
+        """Lay the job among the dead letters, where it stays until it is redriven."""
+        ...
+
+    async def dead(self, *, after: Cursor | None = None, limit: int = 100) -> Page[Job]:
+        """The dead letters of all lanes, oldest first."""
+        ...
+
+    async def redrive(self, job_ids: Sequence[str]) -> int:
+        """Bring dead letters back to life with their attempts forgotten; says how many there were."""
+        ...
+
+    async def depth(self, lane: str, *, limit: int = 1000) -> Depth:
+        """What waits in the lane; beyond `limit` of a kind it stops counting."""
+        ...
+
+
+class Cache(Protocol):
+    """A fast, forgetful store of small values. It may lose anything at any time, but never lies."""
+
+    async def get(self, key: str) -> bytes | None:
+        """What was set last, unless it expired or was lost."""
+        ...
+
+    async def set(self, key: str, value: bytes, *, ttl_seconds: float) -> None:
+        """Remember the value for at most that long."""
+        ...
+
+    async def add(self, key: str, value: bytes, *, ttl_seconds: float) -> bool:
+        """Set unless there is a value already; of many at once exactly one gets True."""
+        ...
+
+    async def increment(self, key: str, *, ttl_seconds: float) -> int:
+        """Count up and return the new count. The first count starts the time to live."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Forget the value."""
+        ...
+
+
+class Live(Protocol):
+    """Publish and subscribe between whoever is listening now. Nothing is kept."""
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        """Hand the message to everyone who listens to the topic at this moment."""
+        ...
+
+    def subscribe(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """While the context is open: the topic's messages in the order they were published.
+
+        A listener that is more than 1000 messages behind is cut off: its iterator ends.
+        """
+        ...
+
+
+class Mail(Protocol):
+    """Sends mail. `message_id` makes sending again harmless where the engine can know."""
+
+    async def send(self, message: EmailMessage, *, message_id: str) -> None:
+        """Hand the message over for good, or raise `Unavailable`."""
+        ...
+
+
+class Handoff:
+    """The short way from a commit to this process's relay; what it drops the outbox still has."""
+
+    def __init__(self, most: int = 100_000) -> None:
+        self.entries: deque[OutboxEntry] = deque(maxlen=most)
+        self.bell = asyncio.Event()
+
+    def offer(self, entries: Sequence[OutboxEntry]) -> None:
+        self.entries.extend(entries)
+        self.bell.set()
+
+    def take(self, limit: int) -> list[OutboxEntry]:
+        count = min(limit, len(self.entries))
+        return [self.entries.popleft() for _ in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything outside the process, and the clock. Handed to whoever needs it, never looked up."""
+
+    records: Records
+    queue: Queue
+    cache: Cache
+    live: Live
+    mail: Mail
+    clock: Clock
+    new_id: Callable[[], str] = new_id
+    handoff: Handoff = field(default_factory=Handoff)

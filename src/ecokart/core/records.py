@@ -1,0 +1,257 @@
+"""What a feature keeps, and the only four ways to change it.
+
+A feature declares a `Table` once; every engine makes its own storage from the declaration. A commit
+is a list of writes (`Put`, `Delete`, `Check`, `Adjust`), all of them or none, each with its condition.
+
+The weakest engine's limits hold on every engine: `encode` enforces them before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from ecokart.core.errors import Conflict, Invalid, TooLarge, Unavailable
+
+MAX_WRITES = 100
+MAX_RECORD_BYTES = 400 * 1024
+MAX_COMMIT_BYTES = 4 * 1024 * 1024
+MAX_KEY_BYTES = 1024
+
+# What a `Put` or `Delete` may expect beside a version that was read: versions themselves are above 0.
+ABSENT = 0
+ANY = -1
+
+T = TypeVar("T", bound=msgspec.Struct)
+Sortable = str | int
+# A place in an index: the sort value and the key of the last record seen.
+Cursor = tuple[Sortable, str]
+
+
+class Reason(StrEnum):
+    """Which condition of a commit didn't hold."""
+
+    EXISTS = "exists"
+    GONE = "gone"
+    CHANGED = "changed"
+    FLOOR = "floor"
+
+
+class WriteConflict(Conflict):
+    """Somebody else changed this at the same moment.
+
+    Nothing of the commit was applied. `table` and `key` name the write whose condition failed.
+    """
+
+    def __init__(self, table: str, key: str, reason: Reason) -> None:
+        super().__init__(f"{table}/{key}: {reason}")
+        self.table, self.key, self.reason = table, key, reason
+
+
+class BelowFloor(WriteConflict):
+    """There isn't enough left.
+
+    An `Adjust` would have taken a counter below its floor. Running again doesn't help.
+    """
+
+    def __init__(self, table: str, key: str) -> None:
+        super().__init__(table, key, Reason.FLOOR)
+
+
+class OutcomeUnknown(Unavailable):
+    """The answer was lost, so it isn't known whether this was stored. Please try again."""
+
+
+class CommitTooLarge(TooLarge):
+    """This is too much for one transaction."""
+
+
+class Versioned(NamedTuple, Generic[T]):
+    """A record and the version it had when it was read."""
+
+    value: T
+    version: int
+
+
+class Page(NamedTuple, Generic[T]):
+    """Records in order and the version each had; `after` continues behind them, None at the end."""
+
+    values: list[T]
+    versions: list[int]
+    after: Cursor | None
+
+
+class Row(NamedTuple):
+    """A record as engines store it. `columns` follow `Table.columns`; None keeps a record out of an index."""
+
+    key: str
+    columns: tuple[Sortable | None, ...]
+    body: bytes
+
+
+class Table(Generic[T]):
+    """A kind of record.
+
+    `key` names the field that identifies a record. An index is `(field,)` or `(field, sort_field)`;
+    `"-placed_at"` sorts newest first, ties go by key. `counters` are whole numbers that `Adjust` may
+    move, with the floor each may not fall below. `touched` is a time that every write sets, so that
+    readers can ask what changed. `expires` is a time after which the record no longer exists.
+
+    `shape` numbers the struct's layout. Raise it with every change that old records don't fit, and
+    add to `upgrades` how a body of the shape before becomes the next: old records are read for ever.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        struct: type[T],
+        *,
+        key: str,
+        indexes: Mapping[str, tuple[str, ...]] | None = None,
+        counters: Mapping[str, int] | None = None,
+        touched: str | None = None,
+        expires: str | None = None,
+        shape: int = 1,
+        upgrades: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] | None = None,
+    ) -> None:
+        self.name, self.struct, self.key = name, struct, key
+        self.indexes = {index: Index.declared(fields) for index, fields in (indexes or {}).items()}
+        self.counters = dict(counters or {})
+        self.touched, self.expires = touched, expires
+        self.shape, self.upgrades = shape, dict(upgrades or {})
+        named = [field for index in self.indexes.values() for field in index.fields]
+        extra = [field for field in (touched, expires) if field]
+        self.columns = tuple(dict.fromkeys([*self.counters, *named, *extra]))
+        # The columns that `Adjust` moves without rewriting the body: they win over what the body says.
+        self.adjustable = tuple(self.counters) + ((touched,) if touched and self.counters else ())
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder(struct).decode
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name}>"
+
+    def key_of(self, value: T) -> str:
+        key: str = getattr(value, self.key)
+        return key
+
+    def row(self, value: T) -> Row:
+        """The record as it is stored. Raises `TooLarge` or `Invalid` if no engine would take it."""
+        key = self.key_of(value)
+        if not key or len(key.encode()) > MAX_KEY_BYTES:
+            raise Invalid(f"A key of {self.name} has 1 to {MAX_KEY_BYTES} bytes.")
+        body = self._encode(value)
+        if len(body) > MAX_RECORD_BYTES:
+            raise CommitTooLarge(f"{self.name}/{key} has {len(body)} bytes.")
+        for counter, floor in self.counters.items():
+            if getattr(value, counter) < floor:
+                raise BelowFloor(self.name, key)
+        return Row(key, tuple([sortable(getattr(value, field)) for field in self.columns]), body)
+
+    def load(self, shape: int, body: bytes, adjusted: Sequence[Any] = ()) -> T:
+        """The record from what `row` gave and the columns of `adjustable`, which win over the body."""
+        value = self.load_body(shape, body)
+        if not self.adjustable:
+            return value
+        changes = dict(zip(self.adjustable, adjusted, strict=True))
+        if self.touched:
+            changes[self.touched] = datetime.fromisoformat(changes[self.touched])
+        return msgspec.structs.replace(value, **changes)
+
+    def load_body(self, shape: int, body: bytes) -> T:
+        """The record as it was last put, from any shape there ever was."""
+        if shape == self.shape:
+            return self._decode(body)
+        raw = msgspec.json.decode(body)
+        for older in range(shape, self.shape):
+            raw = self.upgrades[older](raw)
+        return msgspec.convert(raw, self.struct)
+
+
+class Index(NamedTuple):
+    """An order over a table: equal `by`, sorted by `sort` and then by key."""
+
+    by: str
+    sort: str | None
+    descending: bool
+
+    @classmethod
+    def declared(cls, fields: tuple[str, ...]) -> Index:
+        by, sort = fields if len(fields) == 2 else (fields[0], None)
+        return cls(by, sort.lstrip("-") if sort else None, bool(sort and sort.startswith("-")))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (self.by, self.sort) if self.sort else (self.by,)
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Store `value` whole if the record is at `expected`: a version, `ABSENT` or `ANY`."""
+
+    table: Table[Any]
+    value: Any
+    expected: int
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove the record if it is at `expected`: a version, or `ANY` (which may find nothing)."""
+
+    table: Table[Any]
+    key: str
+    expected: int
+
+
+class Check(msgspec.Struct, frozen=True):
+    """Change nothing, but let the commit fail unless the record is at `expected`, or `ABSENT`."""
+
+    table: Table[Any]
+    key: str
+    expected: int
+
+
+class Adjust(msgspec.Struct, frozen=True):
+    """Add to counters of a record that exists, without reading it.
+
+    Raises `BelowFloor` if one would fall below its floor. `at` becomes the table's `touched` time.
+    """
+
+    table: Table[Any]
+    key: str
+    add: dict[str, int]
+    at: datetime
+
+
+Write = Put | Delete | Check | Adjust
+
+
+def write_key(write: Write) -> str:
+    return write.table.key_of(write.value) if isinstance(write, Put) else write.key
+
+
+def encode(writes: Sequence[Write]) -> list[Row | None]:
+    """The rows of a commit (None for writes without a body), within the limits all engines share."""
+    if len(writes) > MAX_WRITES:
+        raise CommitTooLarge(f"{len(writes)} writes, and {MAX_WRITES} fit.")
+    rows = [write.table.row(write.value) if type(write) is Put else None for write in writes]
+    size = sum([len(row.body) for row in rows if row])
+    if size > MAX_COMMIT_BYTES:
+        raise CommitTooLarge(f"{size} bytes, and {MAX_COMMIT_BYTES} fit.")
+    if len({(write.table.name, write_key(write)) for write in writes}) < len(writes):
+        raise Invalid("A commit may write each record once.")
+    return rows
+
+
+def sortable(value: Any) -> Sortable | None:
+    """A field as an index column: times as text of equal width, so that text order is time order."""
+    if value is None or type(value) in (str, int):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds")
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, bool):
+        return int(value)
+    raise TypeError(f"{type(value).__name__} can't be indexed")

@@ -1,0 +1,241 @@
+"""The worker: hands committed events on, runs the reactions to them, and keeps the timers.
+
+relay    outbox → queue, one job for each handler of the event; then the outbox entry goes
+lanes    queue → handler; a failure comes back later, and at last lies among the dead letters
+timers   a claim in the records decides which process runs each
+
+All of it is at least once. A handler that can't be harmlessly repeated leaves its own mark in the
+commit that holds its effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from ecokart.core.events import OUTBOX, OutboxEntry, Reactions, Timer, cause
+from ecokart.core.ports import Delivery, Job, Ports
+from ecokart.core.records import ABSENT, ANY, Delete, Put, Table, WriteConflict
+
+MAX_ATTEMPTS = 8
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 300.0
+HANDLER_TIMEOUT_SECONDS = 60.0
+SLOTS = 64  # jobs of a lane under way at once
+RELAY_BATCH = 100
+# An entry this old was missed by the process that wrote it, which has died or was too busy.
+ORPHANED_AFTER = timedelta(seconds=3)
+SWEEP_SECONDS = 2.0
+CLAIM = timedelta(minutes=10)
+
+log = logging.getLogger("ecokart.worker")
+
+
+class TimerClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """When a timer is due next, and until when the process that runs it now has it to itself."""
+
+    name: str
+    due_at: datetime
+    claimed_until: datetime
+
+
+TIMERS = Table("timers", TimerClaim, key="name")
+
+
+class Worker:
+    """Runs the reactions of one process. Any number of processes may each have one."""
+
+    def __init__(self, ports: Ports, reactions: Reactions) -> None:
+        self.ports = ports
+        self.reactions = reactions
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until `stop`. A failure of an engine is logged and tried again, never the end."""
+        loops: list[Callable[[], Awaitable[None]]] = [self._relay_loop, self._timer_loop]
+        async with asyncio.TaskGroup() as group:
+            for loop in loops:
+                group.create_task(self._keep(loop))
+            for lane in self.reactions.lanes:
+                group.create_task(self._keep(lambda lane=lane: self._lane_loop(lane)))  # type: ignore[misc]
+
+    def stop(self) -> None:
+        """Finish what is in hand and take nothing new."""
+        self._stopping.set()
+        self.ports.handoff.bell.set()
+
+    async def drain(self) -> int:
+        """Work until nothing is due any more; says how many jobs were run. For tests and scripts."""
+        ran = 0
+        while True:
+            self.ports.handoff.entries.clear()  # the outbox has them all
+            relayed = await self.relay_orphans(older_than=timedelta(0))
+            deliveries = [
+                delivery
+                for lane in self.reactions.lanes
+                for delivery in await self.ports.queue.receive(lane, limit=SLOTS)
+            ]
+            if not relayed and not deliveries:
+                return ran
+            await self._finish(await asyncio.gather(*map(self._handle, deliveries)))
+            ran += len(deliveries)
+
+    async def run_due_timers(self) -> None:
+        """Run each timer that is due, unless another process has claimed it."""
+        for timer in self.reactions.timers.values():
+            await self._run_if_due(timer)
+
+    # The relay.
+
+    async def relay(self, entries: Sequence[OutboxEntry]) -> None:
+        """Turn events into jobs. The jobs are stored before the entries go: twice, but never lost."""
+        now = self.ports.clock.now()
+        jobs = [
+            Job(
+                id=f"{entry.id}:{handler.name}",
+                lane=handler.lane,
+                handler=handler.name,
+                event=entry.event,
+                sent_at=now,
+            )
+            for entry in entries
+            for handler in self.reactions.by_event.get(entry.name, ())
+        ]
+        if jobs:
+            await self.ports.queue.send(jobs)
+        await self.ports.records.commit([Delete(OUTBOX, entry.id, ANY) for entry in entries])
+
+    async def relay_orphans(self, older_than: timedelta = ORPHANED_AFTER) -> int:
+        """Hand on what lies in the outbox longer than that: nobody else will."""
+        page = await self.ports.records.scan(OUTBOX, limit=RELAY_BATCH)
+        horizon = self.ports.clock.now() - older_than
+        entries = [entry for entry in page.values if entry.at <= horizon]
+        if entries:
+            await self.relay(entries)
+        return len(entries)
+
+    async def _relay_loop(self) -> None:
+        handoff = self.ports.handoff
+        swept = 0.0
+        while not self._stopping.is_set():
+            if entries := handoff.take(RELAY_BATCH):
+                await self.relay(entries)
+            if (now := asyncio.get_running_loop().time()) - swept > SWEEP_SECONDS:
+                while await self.relay_orphans():
+                    pass
+                swept = now
+            if not handoff.entries:
+                handoff.bell.clear()
+                await _at_most(SWEEP_SECONDS, handoff.bell.wait())
+
+    # The lanes.
+
+    async def _lane_loop(self, lane: str) -> None:
+        running: set[asyncio.Task[Delivery | None]] = set()
+        try:
+            while not self._stopping.is_set():
+                wait_seconds = 0.0 if running else 1.0
+                deliveries = await self.ports.queue.receive(
+                    lane, limit=SLOTS - len(running), wait_seconds=wait_seconds
+                )
+                running |= {asyncio.create_task(self._handle(one)) for one in deliveries}
+                if running:
+                    # Most finish at once and are settled together; the slow ones don't hold the lane up.
+                    finished, running = await asyncio.wait(running, timeout=0.05)
+                    await self._finish([task.result() for task in finished])
+        finally:
+            if running:
+                finished, running = await asyncio.wait(running, timeout=HANDLER_TIMEOUT_SECONDS)
+                await self._finish([task.result() for task in finished])
+
+    async def _handle(self, delivery: Delivery) -> Delivery | None:
+        """Run a job's handler. Gives back the delivery if it succeeded; else it is retried or buried."""
+        job = delivery.job
+        handler = self.reactions.handlers.get(job.handler)
+        try:
+            if handler is None:
+                await self.ports.queue.bury(delivery, error="There is no such handler any more.")
+                return None
+            event = handler.decode(job.event)
+            cause.set(event.cause)
+            async with asyncio.timeout(HANDLER_TIMEOUT_SECONDS):
+                await handler.run(self.ports, event)
+        except Exception as error:  # noqa: BLE001 (whatever a handler raises, the job must not be lost)
+            await self._give_back(delivery, error)
+            return None
+        return delivery
+
+    async def _give_back(self, delivery: Delivery, error: Exception) -> None:
+        job, text = delivery.job, f"{type(error).__name__}: {error}"
+        last = job.attempts + 1 >= MAX_ATTEMPTS or isinstance(error, msgspec.ValidationError)
+        log.warning(
+            "job %s: %s",
+            "buried" if last else "failed",
+            text,
+            extra={"job": job.id},
+            exc_info=error,
+        )
+        try:
+            if last:
+                await self.ports.queue.bury(delivery, error=text)
+            else:
+                delay = retry_delay_seconds(job.attempts)
+                await self.ports.queue.retry(delivery, delay_seconds=delay, error=text)
+        except Exception:
+            log.warning("job not settled", extra={"job": job.id}, exc_info=True)
+
+    async def _finish(self, handled: Sequence[Delivery | None]) -> None:
+        if done := [delivery for delivery in handled if delivery]:
+            await self.ports.queue.done(done)
+
+    # The timers.
+
+    async def _timer_loop(self) -> None:
+        while not self._stopping.is_set():
+            await self.run_due_timers()
+            await _at_most(1.0, self._stopping.wait())
+
+    async def _run_if_due(self, timer: Timer) -> None:
+        now, records = self.ports.clock.now(), self.ports.records
+        found = await records.get(TIMERS, timer.name)
+        if found and (found.value.due_at > now or found.value.claimed_until > now):
+            return
+        claim = TimerClaim(name=timer.name, due_at=now, claimed_until=now + CLAIM)
+        try:
+            await records.commit([Put(TIMERS, claim, found.version if found else ABSENT)])
+        except WriteConflict:
+            return  # another process has it
+        try:
+            async with asyncio.timeout(CLAIM.total_seconds()):
+                await timer.run(self.ports)
+        except Exception:
+            log.exception("timer failed", extra={"timer": timer.name})
+        done = TimerClaim(name=timer.name, due_at=now + timer.every, claimed_until=now)
+        await records.commit([Put(TIMERS, done, ANY)])
+
+    async def _keep(self, loop: Callable[[], Awaitable[None]]) -> None:
+        while not self._stopping.is_set():
+            try:
+                await loop()
+            except Exception:
+                log.exception("the worker stumbled")
+                await _at_most(1.0, self._stopping.wait())
+
+
+def retry_delay_seconds(attempts: int) -> float:
+    """Exponential back-off with full jitter above a half: 0.5 s, 1 s, 2 s … up to five minutes."""
+    ceiling: float = min(FIRST_DELAY_SECONDS * 2**attempts, LONGEST_DELAY_SECONDS)
+    return ceiling * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
+
+
+async def _at_most(seconds: float, awaitable: Awaitable[object]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await awaitable
+    except TimeoutError:
+        pass

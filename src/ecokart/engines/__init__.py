@@ -1,0 +1,1 @@
+"""One file for each port and technology, `<port>_<technology>.py`. Only `app.py` and tests import them."""

@@ -1,0 +1,156 @@
+"""The queue as records: nothing to install, and as durable as the orders themselves.
+
+A job is due at a time. Receiving it moves that time five minutes on, in a conditional write, so that
+of several workers one gets it, and it comes back by itself if that worker dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from ecokart.core.clock import Clock
+from ecokart.core.ports import Delivery, Depth, Job, Records
+from ecokart.core.records import (
+    ABSENT,
+    ANY,
+    MAX_WRITES,
+    Cursor,
+    Delete,
+    Page,
+    Put,
+    Table,
+    WriteConflict,
+)
+
+VISIBILITY = timedelta(minutes=5)
+POLL_SECONDS = 0.5
+
+
+class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job and where it stands: `place` is its lane, or `dead`."""
+
+    id: str
+    place: str
+    due_at: datetime
+    job: Job
+
+
+JOBS = Table("jobs", QueuedJob, key="id", indexes={"by_due": ("place", "due_at")})
+DEAD = "dead"
+
+
+class RecordsQueue:
+    """`Queue` over any `Records`."""
+
+    def __init__(self, records: Records, clock: Clock) -> None:
+        self._records = records
+        self._clock = clock
+        self._bells: dict[str, asyncio.Event] = {}
+
+    async def send(self, jobs: Sequence[Job]) -> None:
+        for start in range(0, len(jobs), MAX_WRITES):
+            part = jobs[start : start + MAX_WRITES]
+            await self._add([self._queued(job, job.lane) for job in part])
+        for lane in {job.lane for job in jobs}:
+            self._bell(lane).set()
+
+    async def receive(self, lane: str, *, limit: int, wait_seconds: float = 0) -> list[Delivery]:
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        while True:
+            self._bell(lane).clear()
+            if deliveries := await self._lease(lane, min(limit, MAX_WRITES)):
+                return deliveries
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return []
+            try:
+                async with asyncio.timeout(min(left, POLL_SECONDS)):
+                    await self._bell(lane).wait()
+            except TimeoutError:
+                continue
+
+    async def done(self, deliveries: Sequence[Delivery]) -> None:
+        for start in range(0, len(deliveries), MAX_WRITES):
+            part = deliveries[start : start + MAX_WRITES]
+            # Settled by id alone: a job that was delivered twice is finished by whoever ends first.
+            ids = dict.fromkeys(delivery.job.id for delivery in part)
+            await self._records.commit([Delete(JOBS, job_id, ANY) for job_id in ids])
+
+    async def retry(self, delivery: Delivery, *, delay_seconds: float, error: str) -> None:
+        await self._settle(delivery.job, delivery.job.lane, delay_seconds, error)
+
+    async def bury(self, delivery: Delivery, *, error: str) -> None:
+        await self._settle(delivery.job, DEAD, 0, error)
+
+    async def dead(self, *, after: Cursor | None = None, limit: int = 100) -> Page[Job]:
+        page = await self._records.query(JOBS, "by_due", DEAD, after=after, limit=limit)
+        return Page([queued.job for queued in page.values], page.versions, page.after)
+
+    async def redrive(self, job_ids: Sequence[str]) -> int:
+        revived = 0
+        for job_id in job_ids:
+            found = await self._records.get(JOBS, job_id)
+            if found is None or found.value.place != DEAD:
+                continue
+            job = msgspec.structs.replace(found.value.job, attempts=0, error="")
+            alive = self._queued(job, job.lane)
+            try:
+                await self._records.commit([Put(JOBS, alive, found.version)])
+            except WriteConflict:
+                continue  # somebody else redrove it
+            self._bell(job.lane).set()
+            revived += 1
+        return revived
+
+    async def depth(self, lane: str, *, limit: int = 1000) -> Depth:
+        waiting = (await self._records.query(JOBS, "by_due", lane, limit=limit)).values
+        dead = (await self._records.query(JOBS, "by_due", DEAD, limit=limit)).values
+        sent = [queued.job.sent_at for queued in waiting]
+        oldest = (self._clock.now() - min(sent)).total_seconds() if sent else 0.0
+        return Depth(len(waiting), oldest, sum(queued.job.lane == lane for queued in dead))
+
+    async def _add(self, queued: list[QueuedJob]) -> None:
+        while queued:
+            try:
+                return await self._records.commit([Put(JOBS, one, ABSENT) for one in queued])
+            except WriteConflict as conflict:  # that one waits already
+                queued = [one for one in queued if one.id != conflict.key]
+
+    async def _lease(self, lane: str, limit: int) -> list[Delivery]:
+        now = self._clock.now()
+        page = await self._records.query(JOBS, "by_due", lane, limit=limit)
+        # Where the index lags, the version it gave is an old one, and the write doesn't hold.
+        leases = [
+            Put(JOBS, msgspec.structs.replace(queued, due_at=now + VISIBILITY), version)
+            for queued, version in zip(page.values, page.versions, strict=True)
+            if queued.due_at <= now
+        ]
+        while leases:
+            try:
+                await self._records.commit(leases)
+                break
+            except WriteConflict as conflict:  # another worker has that one
+                leases = [lease for lease in leases if lease.value.id != conflict.key]
+        return [Delivery(lease.value.job, lease.value.due_at) for lease in leases]
+
+    async def _settle(self, job: Job, place: str, delay_seconds: float, error: str) -> None:
+        found = await self._records.get(JOBS, job.id)
+        if found is None:
+            return  # another worker, given the same job, has finished it
+        job = msgspec.structs.replace(job, attempts=job.attempts + 1, error=error)
+        settled = self._queued(job, place, delay_seconds)
+        try:
+            await self._records.commit([Put(JOBS, settled, found.version)])
+        except WriteConflict:
+            return  # another worker settles it at this moment
+
+    def _queued(self, job: Job, place: str, delay_seconds: float = 0) -> QueuedJob:
+        due_at = self._clock.now() + timedelta(seconds=delay_seconds)
+        return QueuedJob(id=job.id, place=place, due_at=due_at, job=job)
+
+    def _bell(self, lane: str) -> asyncio.Event:
+        return self._bells.setdefault(lane, asyncio.Event())
