@@ -9,7 +9,7 @@ The weakest engine's limits hold on every engine: `encode` enforces them before 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -21,6 +21,7 @@ MAX_WRITES = 100
 MAX_RECORD_BYTES = 400 * 1024
 MAX_COMMIT_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024
+MAX_INTEGER = 2**53 - 1  # exact in JSON wherever it is read, and far from every engine's own edge
 
 # What a `Put` or `Delete` may expect beside a version that was read: versions themselves are above 0.
 ABSENT = 0
@@ -141,9 +142,10 @@ class Table(Generic[T]):
     def row(self, value: T) -> Row:
         """The record as it is stored. Raises `TooLarge` or `Invalid` if no engine would take it."""
         key = self.key_of(value)
-        if not key or len(key.encode()) > MAX_KEY_BYTES:
-            raise Invalid(f"A key of {self.name} has 1 to {MAX_KEY_BYTES} bytes.")
-        body = self._encode(value)
+        try:
+            body = self._encode(value)
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise Invalid(f"{self.name}: {error}.") from error
         if len(body) > MAX_RECORD_BYTES:
             raise CommitTooLarge(f"{self.name}/{key} has {len(body)} bytes.")
         for counter, floor in self.counters.items():
@@ -235,21 +237,46 @@ def encode(writes: Sequence[Write]) -> list[Row | None]:
     """The rows of a commit (None for writes without a body), within the limits all engines share."""
     if len(writes) > MAX_WRITES:
         raise CommitTooLarge(f"{len(writes)} writes, and {MAX_WRITES} fit.")
+    places = {(write.table.name, write_key(write)) for write in writes}
+    if len(places) < len(writes):
+        raise Invalid("A commit may write each record once.")
+    for table, key in places:
+        if not _is_key(key):
+            raise Invalid(f"A key of {table} is text of 1 to {MAX_KEY_BYTES} bytes.")
+    for write in writes:
+        if type(write) is Adjust and (
+            not write.add or any(abs(n) > MAX_INTEGER for n in write.add.values())
+        ):
+            raise Invalid(f"{write.table.name}/{write.key} can't be adjusted by {write.add}.")
     rows = [write.table.row(write.value) if type(write) is Put else None for write in writes]
     size = sum([len(row.body) for row in rows if row])
     if size > MAX_COMMIT_BYTES:
         raise CommitTooLarge(f"{size} bytes, and {MAX_COMMIT_BYTES} fit.")
-    if len({(write.table.name, write_key(write)) for write in writes}) < len(writes):
-        raise Invalid("A commit may write each record once.")
     return rows
 
 
+def _is_key(key: str) -> bool:
+    try:
+        return 0 < len(key.encode()) <= MAX_KEY_BYTES
+    except UnicodeEncodeError:  # half a surrogate pair is no text
+        return False
+
+
 def sortable(value: Any) -> Sortable | None:
-    """A field as an index column: times as text of equal width, so that text order is time order."""
-    if value is None or type(value) in (str, int):
-        return value  # type: ignore[no-any-return]
+    """A field as an index column: times in UTC as text of equal width, so that text order is time order.
+
+    Raises `Invalid` for a number that not every engine can hold, or a time that names no zone.
+    """
+    if value is None or type(value) is str:
+        return value
+    if type(value) is int:
+        if abs(value) > MAX_INTEGER:
+            raise Invalid(f"{value} is beyond what can be stored.")
+        return value
     if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds")
+        if value.tzinfo is None:
+            raise Invalid(f"{value} names no time zone.")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, bool):

@@ -9,6 +9,7 @@ see the last committed state without waiting.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from ecokart.core.clock import Clock
-from ecokart.core.errors import Unavailable
+from ecokart.core.errors import Invalid, Unavailable
 from ecokart.core.records import (
     ABSENT,
     ANY,
@@ -47,6 +48,8 @@ LOCK_TIMEOUT_SECONDS = 10
 SWEEP_EVERY_SECONDS = 60
 SWEEP_ROWS = 500
 
+log = logging.getLogger("ecokart.records")
+
 
 class Step(NamedTuple):
     """One write as a statement, and how many rows it must touch for its condition to hold."""
@@ -68,7 +71,9 @@ class SqliteRecords:
         self._clock = clock
         self._sql = {table.name: _Statements(table) for table in tables}
         self._inbox: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._last_version = 0
         self._writer_connection = _connect(path)
+        self._writer_connection.create_function("new_version", 0, self._new_version)
         for statements in self._sql.values():
             _prepare(self._writer_connection, statements)
         self._reader = _connect(path)
@@ -134,6 +139,8 @@ class SqliteRecords:
             return self._reader.execute(sql, parameters)
         except sqlite3.Error as error:
             raise Unavailable(f"The database can't be read: {error}.") from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise Invalid(f"No record can have that: {error}.") from error
 
     # From here on: the writer thread.
 
@@ -159,10 +166,9 @@ class SqliteRecords:
             connection.execute("BEGIN IMMEDIATE")
             outcomes = [self._apply(steps) for steps, _, _ in group]
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 (nothing may end the only writer: every commit after would wait for ever)
             outcomes = [Unavailable(f"The database can't be written: {error}.")] * len(group)
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            self._roll_back()
         # One hop back a group: the members share their loop, as they share their process.
         answers = [(f, o) for (_, f, _), o in zip(group, outcomes, strict=True)]
         group[0][2].call_soon_threadsafe(_answer, answers)
@@ -170,23 +176,40 @@ class SqliteRecords:
     def _apply(self, steps: list[Step]) -> Exception | None:
         execute = self._writer_connection.execute
         execute("SAVEPOINT one")
-        for step in steps:
-            touched = execute(step.sql, step.values).rowcount
-            if touched != step.rows and step.rows is not None:
-                conflict = self._conflict(step.write)
-                execute("ROLLBACK TO one")
-                execute("RELEASE one")
-                return conflict
+        failure: Exception | None = None
+        try:
+            for step in steps:
+                touched = execute(step.sql, step.values).rowcount
+                if touched != step.rows and step.rows is not None:
+                    failure = self._conflict(step.write)
+                    break
+        except Exception as error:
+            if not self._writer_connection.in_transaction:
+                raise  # the disk is full or broken: the whole group fails
+            failure = Unavailable(f"This can't be written: {error}.")
+        if failure:
+            execute("ROLLBACK TO one")
         execute("RELEASE one")
-        return None
+        return failure
+
+    def _new_version(self) -> int:
+        """The time in microseconds, taken under the lock: a key that comes back never repeats an old one."""
+        self._last_version = max(time.time_ns() // 1000, self._last_version + 1)
+        return self._last_version
+
+    def _roll_back(self) -> None:
+        try:
+            if self._writer_connection.in_transaction:
+                self._writer_connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            log.exception("the writer can't roll back")
 
     def _conflict(self, write: Write) -> WriteConflict:
         """Why a statement touched no row, told from what is there."""
         name, key = write.table.name, write_key(write)
-        found = self._writer_connection.execute(
-            f'SELECT 1 FROM "{name}" WHERE key = ?',
-            (key,),
-        ).fetchone()
+        statements = self._sql[name]
+        now = [sortable(self._clock.now())] if write.table.expires else []
+        found = self._writer_connection.execute(statements.present, [key, *now]).fetchone()
         if not found:
             return WriteConflict(name, key, Reason.GONE)
         if isinstance(write, Adjust):
@@ -196,9 +219,12 @@ class SqliteRecords:
 
     def _sweep(self) -> None:
         now = sortable(self._clock.now())
-        for statements in self._sql.values():
-            if statements.sweep:
-                self._writer_connection.execute(statements.sweep, (now, SWEEP_ROWS))
+        try:
+            for statements in self._sql.values():
+                if statements.sweep:
+                    self._writer_connection.execute(statements.sweep, (now, SWEEP_ROWS))
+        except sqlite3.Error:  # locked for too long: the next sweep takes them
+            log.warning("expired records weren't swept", exc_info=True)
 
 
 class _Statements:
@@ -209,7 +235,7 @@ class _Statements:
         name, columns = f'"{table.name}"', [f'"{column}"' for column in table.columns]
         wanted = ["key", "version", "shape", "body"]
         stored = ", ".join([*wanted, *columns])
-        marks = ", ".join("?" * (4 + len(columns)))
+        marks = ", ".join(["?", "new_version()", *"??", *"?" * len(columns)])
         alive = (
             f' AND ("{table.expires}" IS NULL OR "{table.expires}" > ?)' if table.expires else ""
         )
@@ -253,7 +279,9 @@ class _Statements:
         self.put_absent = f"{insert} {revive if table.expires else 'NOTHING'}"
         self.put_any = f"{insert} UPDATE SET version = version + 1, {update}"
         changes = ", ".join(f"{column} = ?" for column in ["shape", "body", *columns])
-        at_version = "WHERE key = ? AND version = ?"
+        # A record that has expired isn't there any more, for no condition.
+        self.alive, self.present = alive, f"SELECT 1 FROM {name} WHERE key = ?{alive}"
+        at_version = f"WHERE key = ? AND version = ?{alive}"
         self.put_version = f"UPDATE {name} SET version = version + 1, {changes} {at_version}"
         self.delete = f"DELETE FROM {name} {at_version}"
         self.delete_any = f"DELETE FROM {name} WHERE key = ?"
@@ -269,32 +297,31 @@ class _Statements:
         self._adjusts: dict[tuple[str, ...], str] = {}
 
     def step(self, write: Write, row: Row | None, now: str) -> Step:
+        expiry = [now] if self.table.expires else []
         if type(write) is Put:
-            return self._put(write, cast("Row", row), now)
+            return self._put(write, cast("Row", row), expiry)
         if type(write) is Adjust:
-            return self._adjust(write)
+            return self._adjust(write, expiry)
         if type(write) is Delete:
             if write.expected == ANY:
                 return Step(write, self.delete_any, (write.key,), rows=None)
-            return Step(write, self.delete, (write.key, write.expected))
+            return Step(write, self.delete, (write.key, write.expected, *expiry))
         check = cast("Check", write)
         if check.expected == ABSENT:
-            expiry = [now] if self.table.expires else []
             return Step(write, self.check_absent, [check.key, *expiry], rows=0)
-        return Step(write, self.check, (check.key, check.expected))
+        return Step(write, self.check, (check.key, check.expected, *expiry))
 
-    def _put(self, write: Put, row: Row, now: str) -> Step:
+    def _put(self, write: Put, row: Row, expiry: list[str]) -> Step:
         shape = self.table.shape
         if write.expected > 0:
-            values = [shape, row.body, *row.columns, row.key, write.expected]
+            values = [shape, row.body, *row.columns, row.key, write.expected, *expiry]
             return Step(write, self.put_version, values)
-        # A version begins at the time in microseconds: a key that comes back never repeats an old one.
-        values = [row.key, time.time_ns() // 1000, shape, row.body, *row.columns]
+        values = [row.key, shape, row.body, *row.columns]
         if write.expected == ANY:
             return Step(write, self.put_any, values)
-        return Step(write, self.put_absent, [*values, now] if self.table.expires else values)
+        return Step(write, self.put_absent, [*values, *expiry])
 
-    def _adjust(self, write: Adjust) -> Step:
+    def _adjust(self, write: Adjust, expiry: list[str]) -> Step:
         counters = tuple(write.add)
         sql = self._adjusts.get(counters)
         if sql is None:
@@ -304,11 +331,11 @@ class _Statements:
             floors = "".join([f' AND "{c}" + ? >= {self.table.counters[c]}' for c in counters])
             sql = self._adjusts[counters] = (
                 f'UPDATE "{self.table.name}" SET version = version + 1, '
-                f"{', '.join(changes)} WHERE key = ?{floors}"
+                f"{', '.join(changes)} WHERE key = ?{floors}{self.alive}"
             )
         amounts = write.add.values()
         at = [sortable(write.at)] if self.table.touched else []
-        return Step(write, sql, [*amounts, *at, write.key, *amounts])
+        return Step(write, sql, [*amounts, *at, write.key, *amounts, *expiry])
 
 
 def _connect(path: Path) -> sqlite3.Connection:
