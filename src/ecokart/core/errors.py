@@ -23,8 +23,8 @@ class Problem(Exception):
     """Something went wrong."""
 
     status: ClassVar[int] = 500
-    code: ClassVar[str]
-    title: ClassVar[str]
+    code: ClassVar[str] = "problem"
+    title: ClassVar[str] = "Something went wrong"
 
     def __init__(
         self, detail: str = "", *, errors: tuple[FieldError, ...] = (), **extra: Any

@@ -115,7 +115,10 @@ class Reactions:
         self.by_event: dict[str, list[Handler]] = {}
         self.timers: dict[str, Timer] = {}
         for member in (member for module in modules for member in vars(module).values()):
-            if handler := getattr(member, "__handler__", None):
+            handler = getattr(member, "__handler__", None)
+            if (
+                handler and handler.name not in self.handlers
+            ):  # imported twice is still one reaction
                 self.handlers[handler.name] = handler
                 self.by_event.setdefault(handler.event.named(), []).append(handler)
             if timer := getattr(member, "__timer__", None):

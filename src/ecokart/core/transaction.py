@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from ecokart.core.errors import Unavailable
+from ecokart.core.errors import Problem, Unavailable
 from ecokart.core.events import OUTBOX, Event, OutboxEntry, outbox_entry
 from ecokart.core.ports import Ports, Records
 from ecokart.core.records import (
@@ -31,6 +31,7 @@ from ecokart.core.records import (
     Sortable,
     T,
     Table,
+    Versioned,
     Write,
     WriteConflict,
 )
@@ -59,16 +60,23 @@ class Transaction:
         self.new_id = new_id
         self.emitted: list[OutboxEntry] = []
         self._records = records
-        self._seen: dict[tuple[str, str], int] = {}
+        self._seen: dict[tuple[str, str], Versioned[Any] | None] = {}
         self._writes: dict[tuple[str, str], Write] = {}
+        self._refusals: dict[tuple[str, str], Problem] = {}
 
     async def get(self, table: Table[T], key: str) -> T | None:
-        """The record as it is now, or as this transaction has put it."""
+        """The record as this transaction has put it or first read it, or else as it is now.
+
+        Read twice it is the same: what was decided on the first reading must still be true when
+        the commit holds. An `adjust` of this transaction doesn't show in it yet.
+        """
         place = (table.name, key)
-        if (pending := self._writes.get(place)) and not isinstance(pending, (Check, Adjust)):
+        pending = self._writes.get(place)
+        if isinstance(pending, Put | Delete):
             return pending.value if isinstance(pending, Put) else None
-        found = await self._records.get(table, key)
-        self._seen[place] = found.version if found else ABSENT
+        if place not in self._seen:
+            self._seen[place] = await self._records.get(table, key)
+        found: Versioned[T] | None = self._seen[place]
         return found.value if found else None
 
     async def query(
@@ -84,12 +92,13 @@ class Transaction:
         return await self._records.query(table, index, value, after=after, limit=limit)
 
     def put(self, table: Table[T], value: T) -> None:
-        """Store a record that this transaction read (or found missing), if nobody changed it since."""
-        self._put(table, value, self._seen[table.name, table.key_of(value)])
+        """Store a record that this transaction read or put (or found missing), if nobody changed it since."""
+        self._put(table, value, self._expected(table.name, table.key_of(value)))
 
     def add(self, table: Table[T], value: T) -> None:
         """Store a new record, if there is none with its key."""
-        self._put(table, value, ABSENT)
+        pending = self._writes.get((table.name, table.key_of(value)))
+        self._put(table, value, pending.expected if isinstance(pending, Delete) else ABSENT)
 
     def overwrite(self, table: Table[T], value: T) -> None:
         """Store a record whatever is there."""
@@ -98,18 +107,29 @@ class Transaction:
     def delete(self, table: Table[Any], key: str) -> None:
         """Remove a record: as it was read, or whatever is there if it wasn't."""
         place = (table.name, key)
+        expected = self._expected(*place) if place in self._seen else ANY
         self._writes.pop(place, None)
-        if (expected := self._seen.get(place, ANY)) != ABSENT:
+        if expected != ABSENT:
             self._writes[place] = Delete(table, key, expected)
 
     def check(self, table: Table[Any], key: str) -> None:
         """Let the commit hold only if this record is still as it was read."""
         place = (table.name, key)
-        self._writes.setdefault(place, Check(table, key, self._seen[place]))
+        expected = self._expected(*place)
+        if isinstance(self._writes.get(place), Adjust):
+            raise TypeError(f"{table.name}/{key} is already adjusted in this transaction")
+        self._writes.setdefault(place, Check(table, key, expected))
 
-    def adjust(self, table: Table[Any], key: str, **add: int) -> None:
-        """Add to a record's counters. Several adjustments of one record become their sum."""
+    def adjust(
+        self, table: Table[Any], key: str, *, refusal: Problem | None = None, **add: int
+    ) -> None:
+        """Add to a record's counters. Several adjustments of one record become their sum.
+
+        `refusal` is what the caller of `transact` gets where a counter would fall below its floor.
+        """
         place = (table.name, key)
+        if refusal:
+            self._refusals[place] = refusal
         pending = self._writes.get(place)
         if isinstance(pending, Adjust):
             add = {c: pending.add.get(c, 0) + add.get(c, 0) for c in {**pending.add, **add}}
@@ -129,10 +149,26 @@ class Transaction:
             w for w in self._writes.values() if not isinstance(w, Adjust) or any(w.add.values())
         ]
 
+    def refusal(self, below: BelowFloor) -> Problem:
+        """What a counter that ran out means to the one who asked."""
+        return self._refusals.get((below.table, below.key), below)
+
     def _put(self, table: Table[T], value: T, expected: int) -> None:
         if table.touched:
             value = msgspec.structs.replace(value, **{table.touched: self.now})
-        self._writes[table.name, table.key_of(value)] = Put(table, value, expected)
+        place = (table.name, table.key_of(value))
+        if isinstance(self._writes.get(place), Adjust):
+            raise TypeError(f"{place[0]}/{place[1]} is already adjusted in this transaction")
+        self._writes[place] = Put(table, value, expected)
+
+    def _expected(self, table: str, key: str) -> int:
+        if (table, key) in self._seen:
+            found = self._seen[table, key]
+            return found.version if found else ABSENT
+        pending = self._writes.get((table, key))
+        if isinstance(pending, Put | Delete):
+            return pending.expected
+        raise KeyError(f"{table}/{key} was not read in this transaction")
 
 
 async def transact(
@@ -143,7 +179,7 @@ async def transact(
 ) -> R:
     """Run `work(tx, …)` and commit what it wrote; run it again if somebody else was quicker.
 
-    Raises what `work` raises, `BelowFloor` where a counter ran out, `Contended` after the last
+    Raises what `work` raises, an adjustment's `refusal` where a counter ran out, `Contended` after the last
     attempt, and `OutcomeUnknown` where the engine can't know: then it may or may not be stored.
     """
     for attempt in range(ATTEMPTS):
@@ -154,8 +190,8 @@ async def transact(
             return result
         try:
             await ports.records.commit(writes)
-        except BelowFloor:
-            raise
+        except BelowFloor as below:
+            raise tx.refusal(below) from below
         except WriteConflict:
             pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause * random.random())  # noqa: S311 (jitter, not a secret)

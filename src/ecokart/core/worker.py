@@ -32,6 +32,7 @@ RELAY_BATCH = 100
 ORPHANED_AFTER = timedelta(seconds=3)
 SWEEP_SECONDS = 2.0
 CLAIM = timedelta(minutes=10)
+LONGEST_ERROR = 2000  # characters kept of why a job failed
 
 log = logging.getLogger("ecokart.worker")
 
@@ -129,7 +130,7 @@ class Worker:
                 while await self.relay_orphans():
                     pass
                 swept = now
-            if not handoff.entries:
+            if not handoff.entries and not self._stopping.is_set():
                 handoff.bell.clear()
                 await _at_most(SWEEP_SECONDS, handoff.bell.wait())
 
@@ -157,22 +158,29 @@ class Worker:
         """Run a job's handler. Gives back the delivery if it succeeded; else it is retried or buried."""
         job = delivery.job
         handler = self.reactions.handlers.get(job.handler)
+        if handler is None:
+            gone = LookupError("There is no such handler any more.")
+            await self._give_back(delivery, gone, last=True)
+            return None
         try:
-            if handler is None:
-                await self.ports.queue.bury(delivery, error="There is no such handler any more.")
-                return None
             event = handler.decode(job.event)
-            cause.set(event.cause)
+        except msgspec.DecodeError as error:  # it will never be another event
+            await self._give_back(delivery, error, last=True)
+            return None
+        cause.set(event.cause)
+        try:
             async with asyncio.timeout(HANDLER_TIMEOUT_SECONDS):
                 await handler.run(self.ports, event)
-        except Exception as error:  # noqa: BLE001 (whatever a handler raises, the job must not be lost)
-            await self._give_back(delivery, error)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (whatever a handler raises, the job must not be lost)
+            if _is_cancelled():
+                raise
+            await self._give_back(delivery, error, last=job.attempts + 1 >= MAX_ATTEMPTS)
             return None
         return delivery
 
-    async def _give_back(self, delivery: Delivery, error: Exception) -> None:
-        job, text = delivery.job, f"{type(error).__name__}: {error}"
-        last = job.attempts + 1 >= MAX_ATTEMPTS or isinstance(error, msgspec.ValidationError)
+    async def _give_back(self, delivery: Delivery, error: BaseException, *, last: bool) -> None:
+        job, text = delivery.job, f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
+        text = text.encode(errors="replace").decode()
         log.warning(
             "job %s: %s",
             "buried" if last else "failed",
@@ -222,7 +230,9 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 await loop()
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                if _is_cancelled():
+                    raise
                 log.exception("the worker stumbled")
                 await _at_most(1.0, self._stopping.wait())
 
@@ -231,6 +241,12 @@ def retry_delay_seconds(attempts: int) -> float:
     """Exponential back-off with full jitter above a half: 0.5 s, 1 s, 2 s … up to five minutes."""
     ceiling: float = min(FIRST_DELAY_SECONDS * 2**attempts, LONGEST_DELAY_SECONDS)
     return ceiling * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels this very task; a handler may also raise CancelledError of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _at_most(seconds: float, awaitable: Awaitable[object]) -> None:

@@ -116,7 +116,8 @@ class RecordsQueue:
     async def _add(self, queued: list[QueuedJob]) -> None:
         while queued:
             try:
-                return await self._records.commit([Put(JOBS, one, ABSENT) for one in queued])
+                await self._records.commit([Put(JOBS, one, ABSENT) for one in queued])
+                break
             except WriteConflict as conflict:  # that one waits already
                 queued = [one for one in queued if one.id != conflict.key]
 

@@ -1,0 +1,115 @@
+"""Commands and queries of the catalog. Stock moves here and nowhere else, always by `adjust`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ecokart.core.transaction import Transaction
+from ecokart.features.catalog.model import (
+    CATEGORIES,
+    PRODUCTS,
+    STOCK,
+    Category,
+    ChoiceNeeded,
+    NoSuchProduct,
+    Offer,
+    OutOfStock,
+    Product,
+    SkuTaken,
+    Stock,
+)
+
+
+def reserve(tx: Transaction, sku: str, quantity: int) -> None:
+    """Put `quantity` pieces aside for a cart; a negative one gives them back. Refused: `OutOfStock`."""
+    tx.adjust(STOCK, sku, available=-quantity, reserved=+quantity, refusal=OutOfStock(sku=sku))
+
+
+def sell(tx: Transaction, sku: str, quantity: int, *, reserved: bool) -> None:
+    """Take sold pieces off the stock: those put aside before, or free ones. Refused: `OutOfStock`."""
+    refusal = OutOfStock(sku=sku)
+    if reserved:
+        tx.adjust(STOCK, sku, stock=-quantity, reserved=-quantity, refusal=refusal)
+    else:
+        tx.adjust(STOCK, sku, stock=-quantity, available=-quantity, refusal=refusal)
+
+
+def restock(tx: Transaction, sku: str, quantity: int) -> None:
+    """Add pieces to the free stock, or take some off it. Refused: `OutOfStock`."""
+    tx.adjust(STOCK, sku, stock=quantity, available=quantity, refusal=OutOfStock(sku=sku))
+
+
+async def offer(tx: Transaction, *, sku: str = "", product_id: str = "") -> Offer:
+    """An article by its SKU, or by its product where there is nothing to choose.
+
+    Raises `NoSuchProduct` and `ChoiceNeeded`.
+    """
+    if sku:
+        stock = await tx.get(STOCK, sku)
+        product_id = stock.product_id if stock else ""
+    product = await tx.get(PRODUCTS, product_id) if product_id else None
+    if product is None or not product.active:
+        raise NoSuchProduct(productId=product_id, sku=sku)
+    if not sku and len(product.variants) > 1:
+        raise ChoiceNeeded(skus=[variant.sku for variant in product.variants])
+    variant = next((v for v in product.variants if v.sku == sku), product.variants[0])
+    return Offer(
+        product.id,
+        variant.sku,
+        product.title_of(variant),
+        product.price_of(variant),
+        product.tax,
+        product.picture,
+    )
+
+
+async def add(tx: Transaction, product: Product, stock: Mapping[str, int]) -> None:
+    """A new product with the stock of each of its variants. Raises `SkuTaken`; its id must be new."""
+    for variant in product.variants:
+        if await tx.get(STOCK, variant.sku):
+            raise SkuTaken(sku=variant.sku)
+        pieces = stock.get(variant.sku, 0)
+        tx.add(
+            STOCK,
+            Stock(
+                sku=variant.sku,
+                product_id=product.id,
+                stock=pieces,
+                reserved=0,
+                available=pieces,
+                changed_at=tx.now,
+            ),
+        )
+    tx.add(PRODUCTS, product)
+
+
+async def change(tx: Transaction, product: Product) -> None:
+    """Replace a product's data; its variants' SKUs stay. Raises `NoSuchProduct`."""
+    if await tx.get(PRODUCTS, product.id) is None:
+        raise NoSuchProduct(productId=product.id)
+    tx.put(PRODUCTS, product)
+
+
+async def exists(tx: Transaction, product_id: str) -> bool:
+    return await tx.get(PRODUCTS, product_id) is not None
+
+
+async def product(tx: Transaction, product_id: str) -> Product:
+    """The product as it is in the records. Raises `NoSuchProduct`."""
+    found = await tx.get(PRODUCTS, product_id)
+    if found is None:
+        raise NoSuchProduct(productId=product_id)
+    return found
+
+
+async def stock_of(tx: Transaction, sku: str) -> Stock:
+    """What there is of a SKU now. Raises `NoSuchProduct`."""
+    found = await tx.get(STOCK, sku)
+    if found is None:
+        raise NoSuchProduct(sku=sku)
+    return found
+
+
+async def add_category(tx: Transaction, category: Category) -> None:
+    """A new category, or a new form of an old one."""
+    tx.overwrite(CATEGORIES, category)

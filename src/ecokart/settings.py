@@ -1,0 +1,187 @@
+"""The settings: environment variables that begin with `ECOKART_`, read here and nowhere else.
+
+Every setting is a field below, with its type, its default and its sentence; `docs/settings.md` is
+generated from them. A value that doesn't fit stops the start with one sentence.
+"""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "ECOKART_"
+SHORTEST_SECRET = 32
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class BadSetting(Exception):
+    """A setting that can't be used; the message is one sentence that says which and why."""
+
+
+def _about(sentence: str) -> Any:
+    return Meta(description=sentence)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process of Ecokart is told from outside. An empty URL means its default under `data_dir`."""
+
+    environment: Annotated[
+        Literal["development", "test", "production"],
+        _about("Where this runs. `production` demands a secret and has no demo accounts."),
+    ] = "development"
+    host: Annotated[str, _about("The address to listen on.")] = "127.0.0.1"
+    port: Annotated[Port, _about("The port to listen on; 0 takes a free one.")] = 8000
+    public_url: Annotated[
+        str, _about("How shoppers reach the shop, for links in mails and secure cookies.")
+    ] = ""
+    data_dir: Annotated[
+        Path, _about("The folder for everything that is kept on disk; made if missing.")
+    ] = Path("data")
+    records_url: Annotated[
+        str,
+        _about("Where records are: `sqlite:///file.db` (relative) or `sqlite:////srv/file.db`."),
+    ] = ""
+    queue_url: Annotated[str, _about("Where jobs wait: `records:` keeps them in the records.")] = (
+        "records:"
+    )
+    cache_url: Annotated[str, _about("The cache: `memory:` is this process's own.")] = "memory:"
+    live_url: Annotated[str, _about("Publish and subscribe: `memory:` is this process's own.")] = (
+        "memory:"
+    )
+    mail_url: Annotated[
+        str,
+        _about("Where mail goes: `disk:///folder` writes .eml files (default: the data folder)."),
+    ] = ""
+    mail_from: Annotated[str, _about("The sender of the shop's mails.")] = (
+        "Ecokart <shop@ecokart.example>"
+    )
+    secret: Annotated[
+        str,
+        _about(
+            f"Signs the sessions; at least {SHORTEST_SECRET} characters. Outside production one is"
+            " made and kept in the data folder."
+        ),
+    ] = ""
+    allowed_origins: Annotated[
+        str, _about("Other origins whose pages may call the API, separated by commas.")
+    ] = ""
+    trusted_proxies: Annotated[
+        str, _about("Addresses of proxies whose X-Forwarded-For is believed, separated by commas.")
+    ] = "127.0.0.1"
+    rate_limit: Annotated[
+        Count, _about("Requests an address may make to sign-in, registration and orders …")
+    ] = 100
+    rate_window_seconds: Annotated[Seconds, _about("… in this many seconds.")] = 300.0
+    max_body_bytes: Annotated[Count, _about("The largest request body that is read.")] = 1_048_576
+    request_timeout_seconds: Annotated[
+        Seconds, _about("After this long a request is answered with 503.")
+    ] = 20.0
+    worker: Annotated[bool, _about("Whether `serve` also does the background work.")] = True
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _about("The least important line to log.")
+    ] = "info"
+
+    @property
+    def production(self) -> bool:
+        return self.environment == "production"
+
+    @property
+    def origins(self) -> list[str]:
+        return [part for part in map(str.strip, self.allowed_origins.split(",")) if part]
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings from an environment. Raises `BadSetting`."""
+    hints = get_type_hints(Settings, include_extras=True)
+    given: dict[str, Any] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in hints:
+            raise BadSetting(_unknown(variable, hints))
+        if text == "":
+            continue
+        try:
+            given[name] = _parsed(text, hints[name])
+        except msgspec.ValidationError:
+            raise BadSetting(f"{variable} is {text!r}, but takes {_takes(hints[name])}.") from None
+    settings = Settings(**given)
+    if settings.production and not settings.secret:
+        raise BadSetting("ECOKART_SECRET is missing, and production doesn't start without one.")
+    if settings.secret and len(settings.secret) < SHORTEST_SECRET:
+        raise BadSetting(f"ECOKART_SECRET is shorter than {SHORTEST_SECRET} characters.")
+    return _completed(settings)
+
+
+def describe() -> list[tuple[str, str, str, str]]:
+    """Every setting as (variable, what it takes, default, what it is for)."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return [
+        (
+            PREFIX + field.name.upper(),
+            _takes(hints[field.name]),
+            str(field.default).lower() if field.default in (True, False) else str(field.default),
+            hints[field.name].__metadata__[-1].description,
+        )
+        for field in msgspec.structs.fields(Settings)
+    ]
+
+
+def _takes(hint: Any) -> str:
+    """In words, what values a field takes: `a whole number from 0 to 65535`."""
+    kind = hint.__origin__
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    words = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+    bounds = [m for m in hint.__metadata__ if m.ge is not None or m.gt is not None]
+    if not bounds:
+        return words.get(kind, "text")
+    least = f"{bounds[0].ge}" if bounds[0].ge is not None else f"above {bounds[0].gt}"
+    most = f" to {bounds[0].le}" if bounds[0].le is not None else ""
+    return f"{words[kind]} from {least}{most}".replace("from above", "above")
+
+
+def _parsed(text: str, kind: Any) -> Any:
+    return msgspec.convert(text, kind, strict=False, dec_hook=lambda to, value: to(value))
+
+
+def _completed(settings: Settings) -> Settings:
+    """The settings with what depends on others filled in, and the development secret made."""
+    folder = settings.data_dir.absolute()
+    changes: dict[str, Any] = {
+        "data_dir": folder,
+        "records_url": settings.records_url or f"sqlite:///{folder / 'ecokart.db'}",
+        "mail_url": settings.mail_url or f"disk:///{folder / 'mail'}",
+        "public_url": (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip(
+            "/"
+        ),
+    }
+    if not settings.secret:
+        changes["secret"] = _kept_secret(folder / "secret")
+    return msgspec.structs.replace(settings, **changes)
+
+
+def _kept_secret(path: Path) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(48))
+        return path.read_text().strip()
+    except OSError as error:
+        raise BadSetting(f"ECOKART_DATA_DIR can't be used: {error}.") from None
+
+
+def _unknown(variable: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(variable, [PREFIX + name.upper() for name in known], 1)
+    return f"{variable} is no setting of Ecokart{f'; {near[0]} is' if near else ''}."

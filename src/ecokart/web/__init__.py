@@ -1,0 +1,1 @@
+"""The HTTP toolkit: routing, sessions, problem documents, limits, languages, layout. Knows no feature."""

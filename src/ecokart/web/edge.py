@@ -1,0 +1,183 @@
+"""The edge: the one wrapper around every request.
+
+It gives the request its id, bounds its body and its time, refuses foreign origins, turns problems
+into answers, adds the security headers, and writes the log line and the metric.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ecokart.core.clock import new_id
+from ecokart.core.errors import Problem, TooLarge, TooMany, Unavailable
+from ecokart.core.events import cause
+from ecokart.web.logs import LogWriter, RequestLine, timestamp
+from ecokart.web.metrics import Metrics
+from ecokart.web.origin import SAFE_METHODS, OriginRule
+from ecokart.web.requests import BadRequest, Request
+from ecokart.web.responses import problem as problem_document
+from ecokart.web.routing import MethodNotAllowed
+
+log = logging.getLogger("ecokart.web")
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self';"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+TLS_ONLY = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+
+class TimedOut(Unavailable):
+    """This took too long, so we stopped. Please try again."""
+
+
+class BodyTooLarge(TooLarge):
+    """The body is larger than we take."""
+
+
+class ServerError(Problem):
+    """Something went wrong on our side. We have taken note of it."""
+
+    status = 500
+
+
+class Edge:
+    """ASGI middleware. `provided` are the objects that routes may `use`."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        provided: dict[type, Any],
+        origin_rule: OriginRule,
+        metrics: Metrics,
+        log_writer: LogWriter,
+        error_page: Callable[[Request, Problem], Response],
+        secure: bool,
+        max_body_bytes: int,
+        timeout_seconds: float,
+    ) -> None:
+        self._app, self._provided = app, provided
+        self._origin_rule, self._metrics, self._log = origin_rule, metrics, log_writer
+        self._error_page = error_page
+        self._secure, self._max_body_bytes = secure, max_body_bytes
+        self._timeout_seconds = timeout_seconds
+        self._headers = [*SECURITY_HEADERS, *([TLS_ONLY] if secure else [])]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started = perf_counter()
+        headers = dict(scope["headers"])
+        given_id = headers.get(b"x-request-id", b"")
+        request_id = given_id.decode() if REQUEST_ID.fullmatch(given_id) else new_id()
+        cause.set(request_id)
+        scope["request_id"], scope["secure"] = request_id, self._secure
+        scope["provided"], scope["endpoint"] = self._provided, None
+        status, size = 0, 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    *self._headers,
+                    (b"x-request-id", request_id.encode()),
+                ]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            if scope["method"] not in SAFE_METHODS:
+                self._origin_rule.check(scope["method"], headers)
+                receive = self._bounded(receive, headers)
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._app(scope, receive, answer)
+        except Exception as error:
+            if status:
+                log.exception("failed after the answer had begun")
+                raise
+            await self._problem(_as_problem(error), scope, receive, answer)
+        finally:
+            self._note(scope, status, size, request_id, perf_counter() - started)
+
+    def _bounded(self, receive: Receive, headers: dict[bytes, bytes]) -> Receive:
+        most = self._max_body_bytes
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > most:
+            raise BodyTooLarge(f"At most {most} bytes.")
+        read = 0
+
+        async def bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > most:
+                raise BodyTooLarge(f"At most {most} bytes.")
+            return message
+
+        return bounded
+
+    async def _problem(self, error: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        endpoint = scope["endpoint"]
+        html = endpoint.page if endpoint else "text/html" in request.headers.get("accept", "")
+        try:
+            response = (
+                self._error_page(request, error)
+                if html
+                else problem_document(error, request.request_id)
+            )
+        except Exception:
+            log.exception("the error page failed")
+            response = problem_document(error, request.request_id)
+        if isinstance(error, TooMany):
+            response.headers["retry-after"] = str(error.retry_after_seconds)
+        if isinstance(error, MethodNotAllowed):
+            response.headers["allow"] = ", ".join(error.allowed)
+        if error.status == 401:
+            response.headers["www-authenticate"] = "Bearer"
+        response.headers["cache-control"] = "no-store"
+        await response(scope, receive, send)
+
+    def _note(self, scope: Scope, status: int, size: int, request_id: str, seconds: float) -> None:
+        endpoint = scope["endpoint"]
+        route = endpoint.path if endpoint else "none"
+        method = scope["method"] if endpoint else "OTHER"
+        self._metrics.observe(method, route, status, seconds)
+        level = "error" if status >= 500 else "info"
+        self._log.write(
+            RequestLine(
+                timestamp(), level, "request", scope["method"], scope["path"], status,
+                round(seconds * 1000, 3), size, request_id,
+            )
+        )  # fmt: skip
+
+
+def _as_problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, TimeoutError):
+        return TimedOut()
+    if type(error).__name__ == "ClientDisconnect":
+        return BadRequest("The client went away.")
+    log.error("unexpected: %s", error, exc_info=error)
+    return ServerError()

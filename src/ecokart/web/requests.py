@@ -1,0 +1,98 @@
+"""What a route is given: the request with its visitor, the ports, and what `app.py` provides."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request as StarletteRequest
+
+from ecokart.core.errors import FieldError, Invalid, Problem
+from ecokart.core.ports import Ports
+
+T = TypeVar("T")
+
+SESSION_COOKIE = "ecokart_session"
+GUEST_COOKIE = "ecokart_guest"
+LANGUAGE_COOKIE = "ecokart_language"
+
+
+class BadRequest(Problem):
+    """The request can't be read."""
+
+    status = 400
+
+
+class UnsupportedMediaType(Problem):
+    """This kind of content isn't taken here."""
+
+    status = 415
+
+
+class Visitor(msgspec.Struct, frozen=True):
+    """Who asks: a customer who signed in, a guest with a basket, or nobody we know yet."""
+
+    customer_id: str | None = None
+    role: str = ""
+    session_id: str | None = None
+    guest_id: str | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """Whose carts and orders these are: `customer_id`, or `guest:…`."""
+        return self.customer_id or (f"guest:{self.guest_id}" if self.guest_id else None)
+
+
+NOBODY = Visitor()
+
+
+class Request(StarletteRequest):
+    """Starlette's request with what a route of ours needs."""
+
+    visitor: Visitor = NOBODY
+    language: str = "de"
+
+    @property
+    def ports(self) -> Ports:
+        return self.use(Ports)
+
+    def use(self, kind: type[T]) -> T:
+        """The one object of that kind which `app.py` provides."""
+        return cast(T, self.scope["provided"][kind])
+
+    @property
+    def request_id(self) -> str:
+        return cast(str, self.scope["request_id"])
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies may be marked as for TLS alone."""
+        return cast(bool, self.scope["secure"])
+
+    async def form_fields(self) -> dict[str, str]:
+        """The fields of a posted form, blanks trimmed off; of a repeated field the last."""
+        if not self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            raise UnsupportedMediaType("A form comes as application/x-www-form-urlencoded.")
+        try:
+            pairs = parse_qsl(
+                (await self.body()).decode(), keep_blank_values=True, max_num_fields=200
+            )
+        except ValueError as error:
+            raise BadRequest(f"The form can't be read: {error}.") from None
+        return {name: value.strip() for name, value in pairs}
+
+
+def convert(fields: dict[str, Any], kind: type[T]) -> T:
+    """Text fields (of a form, a query) as a struct. Raises `Invalid` that names the field."""
+    try:
+        return msgspec.convert(fields, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+
+
+def invalid(error: msgspec.ValidationError) -> Invalid:
+    """A validation error as a problem: which field, and what is the matter with it."""
+    message, _, place = str(error).partition(" - at `$")
+    field = place.rstrip("`").removeprefix(".")
+    return Invalid(errors=(FieldError(field, f"{message}."),))
