@@ -171,7 +171,7 @@ class Worker:
         try:
             async with asyncio.timeout(HANDLER_TIMEOUT_SECONDS):
                 await handler.run(self.ports, event)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (whatever a handler raises, the job must not be lost)
+        except (Exception, asyncio.CancelledError) as error:
             if _is_cancelled():
                 raise
             await self._give_back(delivery, error, last=job.attempts + 1 >= MAX_ATTEMPTS)
