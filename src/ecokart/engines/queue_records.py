@@ -52,9 +52,9 @@ class RecordsQueue:
         self._bells: dict[str, asyncio.Event] = {}
 
     async def send(self, jobs: Sequence[Job]) -> None:
-        for start in range(0, len(jobs), MAX_WRITES):
-            part = jobs[start : start + MAX_WRITES]
-            await self._add([self._queued(job, job.lane) for job in part])
+        queued = list({job.id: self._queued(job, job.lane) for job in jobs}.values())
+        for start in range(0, len(queued), MAX_WRITES):
+            await self._add(queued[start : start + MAX_WRITES])
         for lane in {job.lane for job in jobs}:
             self._bell(lane).set()
 
@@ -81,10 +81,10 @@ class RecordsQueue:
             await self._records.commit([Delete(JOBS, job_id, ANY) for job_id in ids])
 
     async def retry(self, delivery: Delivery, *, delay_seconds: float, error: str) -> None:
-        await self._settle(delivery.job, delivery.job.lane, delay_seconds, error)
+        await self._settle(delivery, delivery.job.lane, delay_seconds, error)
 
     async def bury(self, delivery: Delivery, *, error: str) -> None:
-        await self._settle(delivery.job, DEAD, 0, error)
+        await self._settle(delivery, DEAD, 0, error)
 
     async def dead(self, *, after: Cursor | None = None, limit: int = 100) -> Page[Job]:
         page = await self._records.query(JOBS, "by_due", DEAD, after=after, limit=limit)
@@ -138,10 +138,13 @@ class RecordsQueue:
                 leases = [lease for lease in leases if lease.value.id != conflict.key]
         return [Delivery(lease.value.job, lease.value.due_at) for lease in leases]
 
-    async def _settle(self, job: Job, place: str, delay_seconds: float, error: str) -> None:
+    async def _settle(
+        self, delivery: Delivery, place: str, delay_seconds: float, error: str
+    ) -> None:
+        job = delivery.job
         found = await self._records.get(JOBS, job.id)
-        if found is None:
-            return  # another worker, given the same job, has finished it
+        if found is None or found.value.due_at != delivery.receipt:
+            return  # the lease has ended, and another worker has the job or has settled it
         job = msgspec.structs.replace(job, attempts=job.attempts + 1, error=error)
         settled = self._queued(job, place, delay_seconds)
         try:
