@@ -6,7 +6,8 @@ DIN 1333 and of every German till.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from functools import lru_cache
 from typing import Self
 
@@ -16,6 +17,9 @@ from ecokart.core.errors import Invalid
 
 # Minor digits by ISO 4217 for the currencies a shop here may use; every other one is refused.
 MINOR_DIGITS = {"EUR": 2, "CHF": 2, "GBP": 2, "USD": 2, "DKK": 2, "SEK": 2, "NOK": 2, "PLN": 2}
+
+# Up to 13 digits, so that the minor units are exact in JSON and in every engine.
+AMOUNT = re.compile(r"(-?)([0-9]{1,13})(?:\.([0-9]{1,30}))?")
 
 
 class CurrencyMismatch(Invalid):
@@ -46,14 +50,14 @@ class Money(msgspec.Struct, frozen=True, order=True, array_like=True):
         digits = MINOR_DIGITS.get(currency)
         if digits is None:
             raise NoAmount(f"{currency!r} is not a currency of this shop.")
-        try:
-            scaled = Decimal(text).scaleb(digits)
-            whole = int(scaled)
-        except (InvalidOperation, ValueError, OverflowError):
-            raise NoAmount(f"{str(text)!r} is not an amount.") from None
-        if whole != scaled:
-            raise NoAmount(f"{str(text)!r} has more than {digits} decimal places.")
-        return cls(whole, currency)
+        match = AMOUNT.fullmatch(text if isinstance(text, str) else _written_out(text))
+        if match is None:
+            raise NoAmount(f"{str(text)[:40]!r} is not an amount.")
+        sign, whole, fraction = match.groups(default="")
+        fraction = fraction.rstrip("0")
+        if len(fraction) > digits:
+            raise NoAmount(f"{str(text)[:40]!r} has more than {digits} decimal places.")
+        return cls(int(f"{sign}{whole}{fraction.ljust(digits, '0')}"), currency)
 
     @property
     def amount(self) -> Decimal:
@@ -79,6 +83,13 @@ class Money(msgspec.Struct, frozen=True, order=True, array_like=True):
     def _same_currency(self, other: Money) -> None:
         if self.currency != other.currency:
             raise CurrencyMismatch(f"{self.currency} and {other.currency}")
+
+
+def _written_out(value: Decimal) -> str:
+    """Without an exponent; empty for what no amount is, as writing out 1E+999999 would take for ever."""
+    if not value.is_finite() or not -30 <= int(value.as_tuple().exponent) <= 13:
+        return ""
+    return f"{value:f}"
 
 
 @lru_cache(maxsize=4096)
