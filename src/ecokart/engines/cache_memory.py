@@ -53,3 +53,7 @@ class MemoryCache:
             end, key = heapq.heappop(self._ends)
             if (entry := self._values.get(key)) and entry[1] <= end:
                 del self._values[key]
+        if len(self._ends) > 2 * len(self._values) + 1000:
+            # A value set again or deleted leaves its old end behind.
+            self._ends = [(entry[1], key) for key, entry in self._values.items()]
+            heapq.heapify(self._ends)
