@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 from email.message import EmailMessage
@@ -20,9 +21,8 @@ class DiskMail:
         folder.mkdir(parents=True, exist_ok=True)
 
     async def send(self, message: EmailMessage, *, message_id: str) -> None:
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", message_id)
         try:
-            await asyncio.to_thread(self._write, self._folder / f"{name}.eml", message)
+            await asyncio.to_thread(self._write, self._folder / _file_name(message_id), message)
         except OSError as error:
             raise Unavailable(f"The mail can't be written: {error}.") from error
 
@@ -34,3 +34,11 @@ class DiskMail:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+
+
+def _file_name(message_id: str) -> str:
+    """The id where it can be a file's name; else what can, and a digest, so that no two ids share a file."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", message_id)[:100]
+    if name != message_id:
+        name += "-" + hashlib.sha256(message_id.encode(errors="replace")).hexdigest()[:16]
+    return f"{name}.eml"
