@@ -20,14 +20,14 @@ test: .venv/dev.stamp ## Everything that must hold: style, types, import rules, 
 	@$(BIN)/python tests/setup_engines.py
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy
+	$(BIN)/mypy $(wildcard src tests bench)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp ## Style, types and import rules, without the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy $(wildcard src tests bench)
 	$(BIN)/lint-imports --no-logo
 
 format: .venv/dev.stamp ## Put the code into shape
