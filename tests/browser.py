@@ -1,7 +1,7 @@
 """A real browser for the journeys: the system's own Chromium, driven by Playwright.
 
-A conftest imports `anyio_backend`, `browser` and `chromium` from here. The browser lives as long as
-the session, so all tests that run while it is open share one event loop.
+`tests/conftest.py` loads it: `pytest_plugins = ["tests.browser"]`. The browser lives as long as the
+session, so all tests that run while it is open share one event loop.
 """
 
 from __future__ import annotations
@@ -24,19 +24,13 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """Async tests run on asyncio; session-scoped, as the browser is."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def chromium() -> str:
     """Where Chromium is. Skips the test without it, or fails it under `CI=true`."""
     return require(CHROMIUM)
 
 
 @pytest.fixture(scope="session")
-async def browser(anyio_backend: str, chromium: str) -> AsyncIterator[Browser]:
+async def browser(anyio_backend: object, chromium: str) -> AsyncIterator[Browser]:
     """One Chromium for the session. Take a context of your own: `await browser.new_context()`."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
