@@ -1,0 +1,18 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clock import ManualClock
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Async tests run on the loop that serves the shop."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()

@@ -1,0 +1,97 @@
+"""Every engine of every port. A new engine is a new entry here, and all the tests of its port hold it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecokart.core.ports import Cache, Live, Mail, Queue, Records
+from ecokart.core.records import Table
+from ecokart.engines.cache_memory import MemoryCache
+from ecokart.engines.faulty import Chaos, FaultyCache, FaultyLive, FaultyMail, FaultyQueue
+from ecokart.engines.live_memory import MemoryLive
+from ecokart.engines.mail_disk import DiskMail
+from ecokart.engines.queue_records import JOBS, RecordsQueue
+from tests.clock import ManualClock
+from tests.contracts.openers import OPENERS
+from tests.contracts.records_kept import TABLES, Storage
+
+CACHES: dict[str, Callable[[], Cache]] = {
+    "memory": MemoryCache,
+    "faulty": lambda: FaultyCache(MemoryCache(), Chaos(1)),
+}
+LIVES: dict[str, Callable[[], Live]] = {
+    "memory": MemoryLive,
+    "faulty": lambda: FaultyLive(MemoryLive(), Chaos(1)),
+}
+QUEUES: dict[str, Callable[[Records, ManualClock], Queue]] = {
+    "records": RecordsQueue,
+    "faulty": lambda records, clock: FaultyQueue(RecordsQueue(records, clock), Chaos(1)),
+}
+MAILS: dict[str, Callable[[Path], Mail]] = {
+    "disk": DiskMail,
+    "faulty": lambda folder: FaultyMail(DiskMail(folder), Chaos(1)),
+}
+
+
+class Opened:
+    """`Storage`: remembers what it opened, so that it can close it."""
+
+    def __init__(self, name: str, location: str, clock: ManualClock) -> None:
+        self.name, self.location = name, location
+        self.opened: list[Records] = []
+        self._clock = clock
+
+    def open(self, tables: Iterable[Table[Any]] = TABLES) -> Records:
+        records = OPENERS[self.name](self.location, tables, self._clock)
+        self.opened.append(records)
+        return records
+
+
+@pytest.fixture(params=sorted(OPENERS))
+async def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
+) -> AsyncIterator[Opened]:
+    storage = Opened(request.param, str(tmp_path / "records"), clock)
+    yield storage
+    for records in storage.opened:
+        await records.close()
+
+
+@pytest.fixture
+async def records(storage: Storage) -> Records:
+    return storage.open()
+
+
+@pytest.fixture(params=sorted(QUEUES))
+async def queues(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
+) -> AsyncIterator[tuple[Queue, Queue]]:
+    """Two instances over the same jobs, as two processes have."""
+    opened = [OPENERS["sqlite"](str(tmp_path / "jobs"), [JOBS], clock) for _ in range(2)]
+    yield QUEUES[request.param](opened[0], clock), QUEUES[request.param](opened[1], clock)
+    for records in opened:
+        await records.close()
+
+
+@pytest.fixture
+def queue(queues: tuple[Queue, Queue]) -> Queue:
+    return queues[0]
+
+
+@pytest.fixture(params=sorted(CACHES))
+def cache(request: pytest.FixtureRequest) -> Cache:
+    return CACHES[request.param]()
+
+
+@pytest.fixture(params=sorted(LIVES))
+def live(request: pytest.FixtureRequest) -> Live:
+    return LIVES[request.param]()
+
+
+@pytest.fixture(params=sorted(MAILS))
+def mail(request: pytest.FixtureRequest, tmp_path: Path) -> Mail:
+    return MAILS[request.param](tmp_path / "mail")
