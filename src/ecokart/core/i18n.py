@@ -39,10 +39,11 @@ def translations(language: str) -> NullTranslations:
     resource = files("ecokart") / "locales" / f"{language}.po"
     if not resource.is_file():
         return NullTranslations()
+    from io import BytesIO  # noqa: PLC0415
+
     from babel.messages.mofile import write_mo  # noqa: PLC0415 (needed once, at the first use)
     from babel.messages.pofile import read_po  # noqa: PLC0415
     from babel.support import Translations  # noqa: PLC0415
-    from io import BytesIO  # noqa: PLC0415
 
     compiled = BytesIO()
     with resource.open("rb") as file:

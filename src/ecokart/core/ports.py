@@ -175,7 +175,7 @@ class Mail(Protocol):
     """Sends mail. `message_id` makes sending again harmless where the engine can know."""
 
     async def send(self, message: EmailMessage, *, message_id: str) -> None:
-        """Hand the message over for good, or raise `Unavailable`."""
+        """Hand the message over for good, or raise `Unavailable`. The engine adds From, Date and Message-ID."""
         ...
 
 

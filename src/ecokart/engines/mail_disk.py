@@ -16,8 +16,8 @@ from ecokart.core.errors import Unavailable
 class DiskMail:
     """`Mail` onto the disk. The file is named by the message id, so sending again replaces it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, sender: str) -> None:
+        self._folder, self._sender = folder, sender
         folder.mkdir(parents=True, exist_ok=True)
 
     async def send(self, message: EmailMessage, *, message_id: str) -> None:

@@ -1,0 +1,208 @@
+"""The composition root: settings → ports → application. The only importer of `engines/`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ecokart.core.clock import Clock, SystemClock
+from ecokart.core.events import OUTBOX, Reactions
+from ecokart.core.idempotency import MARKS
+from ecokart.core.ports import Ports
+from ecokart.core.worker import TIMERS, Worker
+from ecokart.engines.cache_memory import MemoryCache
+from ecokart.engines.live_memory import MemoryLive
+from ecokart.engines.mail_disk import DiskMail
+from ecokart.engines.queue_records import JOBS, RecordsQueue
+from ecokart.engines.records_sqlite import SqliteRecords
+from ecokart.features.accounts import api as accounts_api
+from ecokart.features.accounts import demo as accounts_demo
+from ecokart.features.accounts.model import CUSTOMERS, EMAILS, SESSIONS
+from ecokart.features.accounts.tokens import Tokens
+from ecokart.features.cart import api as cart_api
+from ecokart.features.cart import jobs as cart_jobs
+from ecokart.features.cart.model import CARTS
+from ecokart.features.catalog import api as catalog_api
+from ecokart.features.catalog import demo as catalog_demo
+from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
+from ecokart.features.catalog.shelf import Shelf
+from ecokart.features.orders import api as orders_api
+from ecokart.features.orders import jobs as orders_jobs
+from ecokart.features.orders import pipeline
+from ecokart.features.orders.model import ORDERS
+from ecokart.settings import BadSetting, Settings
+from ecokart.web import assets, health
+from ecokart.web.assets import Assets
+from ecokart.web.edge import Edge
+from ecokart.web.limits import Limit
+from ecokart.web.logs import LogWriter
+from ecokart.web.metrics import Metrics
+from ecokart.web.origin import OriginRule
+from ecokart.web.pages import Templates, error_page
+from ecokart.web.routing import Authenticator, RouteLimit, Router
+
+TABLES = (
+    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
+    MARKS, OUTBOX, JOBS, TIMERS,
+)  # fmt: skip
+JOB_MODULES = (pipeline, orders_jobs, cart_jobs)
+ROUTES = (
+    catalog_api.routes,
+    cart_api.routes,
+    orders_api.routes,
+    accounts_api.routes,
+    health.routes,
+    assets.routes,
+)
+FEATURES_WITH_PAGES = ()
+
+
+def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
+    """The engines that the settings name. Raises `BadSetting` for a URL that names none."""
+    clock = clock or SystemClock()
+    records = SqliteRecords(_sqlite_path(settings), TABLES, clock)
+    _only("QUEUE_URL", settings.queue_url, "records:")
+    _only("CACHE_URL", settings.cache_url, "memory:")
+    _only("LIVE_URL", settings.live_url, "memory:")
+    mail = urlsplit(settings.mail_url)
+    if mail.scheme != "disk":
+        raise BadSetting(f"ECOKART_MAIL_URL is {settings.mail_url!r}, but takes disk:///folder.")
+    return Ports(
+        records=records,
+        queue=RecordsQueue(records, clock),
+        cache=MemoryCache(),
+        live=MemoryLive(),
+        mail=DiskMail(_path(mail.path), settings.mail_from),
+        clock=clock,
+    )
+
+
+@dataclass
+class Application:
+    """The shop as an ASGI application, with the parts that tests and commands want to reach."""
+
+    settings: Settings
+    ports: Ports
+    worker: Worker
+    shelf: Shelf
+    router: Router
+    asgi: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self.asgi(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Everything that goes on beside the requests: the shelf is kept fresh, the worker works."""
+        await self.shelf.refresh()
+        tasks = [asyncio.create_task(self.shelf.keep_fresh())]
+        work = asyncio.create_task(self.worker.run()) if self.settings.worker else None
+        try:
+            yield
+        finally:
+            self.worker.stop()
+            if work:
+                await work
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await self.ports.records.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self.running():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Application:
+    """The whole shop over these ports."""
+    shelf, metrics = Shelf(ports), Metrics()
+    worker = Worker(ports, Reactions(JOB_MODULES))
+    router = Router([endpoint for routes in ROUTES for endpoint in routes.endpoints])
+    provided: dict[type, Any] = {
+        Ports: ports,
+        Settings: settings,
+        Shelf: shelf,
+        Metrics: metrics,
+        Reactions: worker.reactions,
+        Tokens: Tokens(settings.secret),
+        Authenticator: accounts_api.AccountAuthenticator(),
+        RouteLimit: RouteLimit(Limit(settings.rate_limit, settings.rate_window_seconds)),
+        Templates: Templates(FEATURES_WITH_PAGES, settings.data_dir / "templates"),
+        Assets: Assets(
+            {
+                "static": files("ecokart.web") / "static",
+                "pictures": catalog_demo.folder() / "pictures",
+            }
+        ),
+        catalog_api.Answers: catalog_api.Answers(shelf),
+    }
+    edge = Edge(
+        _with_cors(router, settings),
+        provided=provided,
+        origin_rule=OriginRule(settings.origins, settings.public_url),
+        metrics=metrics,
+        log_writer=log_writer,
+        error_page=error_page,
+        secure=settings.public_url.startswith("https:"),
+        max_body_bytes=settings.max_body_bytes,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    return Application(settings, ports, worker, shelf, router, edge)
+
+
+async def seed(ports: Ports) -> None:
+    """The demo shop, where there is no shop yet."""
+    await accounts_demo.seed(ports)
+    await catalog_demo.seed(ports)
+
+
+def _with_cors(router: ASGIApp, settings: Settings) -> ASGIApp:
+    if not settings.origins:
+        return router
+    return CORSMiddleware(
+        router,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
+        expose_headers=["ETag", "Idempotent-Replayed", "Retry-After", "X-Request-ID"],
+        max_age=600,
+    )
+
+
+def _sqlite_path(settings: Settings) -> Path:
+    url = settings.records_url
+    scheme, _, path = url.partition(":///")
+    if scheme != "sqlite" or not path:
+        raise BadSetting(f"ECOKART_RECORDS_URL is {url!r}, but takes sqlite:///file.db.")
+    file = Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(f"ECOKART_RECORDS_URL can't be used: {error}.") from None
+    return file
+
+
+def _path(text: str) -> Path:
+    """`/folder` of `disk:///folder` is relative, `//folder` is absolute, as with SQLite's URLs."""
+    return Path(text.removeprefix("/"))
+
+
+def _only(variable: str, given: str, known: str) -> None:
+    if given != known:
+        raise BadSetting(f"ECOKART_{variable} is {given!r}, but takes {known}.")

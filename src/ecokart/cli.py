@@ -1,0 +1,82 @@
+"""The command line. Thin: every command is a few lines over the parts that do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from ecokart import __version__
+from ecokart.settings import BadSetting, Settings, load
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ecokart")
+def main() -> None:
+    """Ecokart: a shop that never oversells and never loses an order.
+
+    Settings are environment variables that begin with ECOKART_; see docs/settings.md.
+    """
+
+
+@main.command()
+def serve() -> None:
+    """Start the shop; on the first start with the demo goods."""
+    from ecokart import serving  # noqa: PLC0415 (commands import what they need, when they need it)
+
+    settings = _settings()
+    _run(lambda: serving.serve(settings))
+
+
+@main.command()
+def work() -> None:
+    """Do the background work alone, without serving."""
+    from ecokart import serving  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: serving.work(settings))
+
+
+@main.command()
+def seed() -> None:
+    """Put the demo goods and people into an empty shop."""
+    from ecokart import serving  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: serving.seed(settings))
+
+
+@main.command()
+@click.argument("job_ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every dead letter.")
+def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
+    """Bring dead letters back to life; without arguments, list them."""
+    from ecokart import serving  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: serving.redrive(settings, list(job_ids), everything=everything))
+
+
+def _settings() -> Settings:
+    try:
+        return load(os.environ)
+    except BadSetting as error:
+        _refuse(error)
+
+
+def _run(command: Callable[[], Any]) -> None:
+    try:
+        asyncio.run(command())
+    except BadSetting as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    click.echo(f"ecokart: {error}", err=True)
+    sys.exit(2)

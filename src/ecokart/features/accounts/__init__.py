@@ -1,0 +1,1 @@
+"""Customers: registering, signing in and out, addresses, roles."""

@@ -1,0 +1,107 @@
+"""Customers, their addresses, their sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ecokart.core.errors import Conflict, Invalid, NotFound, Unauthenticated
+from ecokart.core.records import Table
+
+SESSION_LENGTH = timedelta(days=7)
+MAX_ADDRESSES = 20
+COUNTRIES = ("DE", "AT", "CH")
+
+# Something, an @, something with a dot: the rest only a mail that arrives can tell (RFC 5321 allows 254).
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\".]+$")]
+Password = Annotated[str, Meta(min_length=8, max_length=256)]
+ShortText = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
+
+
+class EmailTaken(Conflict):
+    """There is an account with this e-mail address already."""
+
+
+class WrongCredentials(Unauthenticated):
+    """E-mail address or password is wrong."""
+
+
+class SessionEnded(Unauthenticated):
+    """This session has ended. Please sign in again."""
+
+
+class NoSuchAddress(NotFound):
+    """There is no such address."""
+
+
+class TooManyAddresses(Conflict):
+    """The address book is full."""
+
+
+class BadEmail(Invalid):
+    """This isn't an e-mail address."""
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where parcels go. `country` is an ISO 3166-1 code of a country we deliver to."""
+
+    name: ShortText
+    company: Annotated[str, Meta(max_length=100)] = ""
+    street: ShortText
+    postal_code: Annotated[str, Meta(pattern=r"^[0-9]{4,5}$")]
+    city: ShortText
+    country: Annotated[str, Meta(pattern="^(DE|AT|CH)$")] = "DE"
+
+
+class SavedAddress(msgspec.Struct, frozen=True):
+    id: str
+    address: Address
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody with an account. `email` is as they wrote it; comparing is `folded`'s business."""
+
+    id: str
+    email: str
+    name: str
+    password_hash: str
+    role: str = "customer"
+    language: str = "de"
+    addresses: tuple[SavedAddress, ...] = ()
+    created_at: datetime
+
+
+class EmailClaim(msgspec.Struct, frozen=True):
+    """Makes an address unique: a record of its own, put only if there is none."""
+
+    folded: str
+    customer_id: str
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody is signed in somewhere. Without this record a token opens nothing."""
+
+    id: str
+    customer_id: str
+    role: str
+    created_at: datetime
+    expires_at: datetime
+
+
+def folded(email: str) -> str:
+    """The form in which two spellings of one address are equal."""
+    return email.strip().casefold()
+
+
+CUSTOMERS = Table("customers", Customer, key="id")
+EMAILS = Table("emails", EmailClaim, key="folded")
+SESSIONS = Table(
+    "sessions",
+    Session,
+    key="id",
+    indexes={"by_customer": ("customer_id", "created_at")},
+    expires="expires_at",
+)

@@ -1,0 +1,195 @@
+"""Orders over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+from starlette.responses import Response
+
+from ecokart.core.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
+from ecokart.core.transaction import Transaction, transact
+from ecokart.features.accounts import service as accounts
+from ecokart.features.accounts.model import Address, Email
+from ecokart.features.catalog.model import OutOfStock
+from ecokart.features.orders import service
+from ecokart.features.orders.model import (
+    CartEmpty,
+    EmailNeeded,
+    NoSuchOrder,
+    Order,
+    OrderLine,
+    Status,
+    TooLateToCancel,
+)
+from ecokart.features.orders.service import Buyer
+from ecokart.web import paging
+from ecokart.web.i18n import language_of
+from ecokart.web.idempotency import BadIdempotencyKey, once
+from ecokart.web.paging import BadCursor, CursorText, Limit
+from ecokart.web.requests import Request
+from ecokart.web.responses import json
+from ecokart.web.routing import Access, Routes
+
+routes = Routes("Orders", access=Access.ANYONE)
+
+
+class NewOrder(msgspec.Struct):
+    """Where the cart's content goes. A guest gives an e-mail address; a customer's is known."""
+
+    address: Address
+    email: Email | None = None
+
+
+class ListQuery(msgspec.Struct):
+    limit: Limit = 20
+    cursor: CursorText = ""
+
+
+class ItemView(msgspec.Struct, rename="camel"):
+    product_id: str
+    sku: str
+    name: str
+    quantity: int
+    price: Decimal
+    total: Decimal
+
+
+class TaxView(msgspec.Struct):
+    """The gross amount under one VAT rate (percent), and the tax that is in it."""
+
+    rate: Decimal
+    gross: Decimal
+    tax: Decimal
+
+
+class StepView(msgspec.Struct):
+    status: Status
+    at: datetime
+
+
+class OrderView(msgspec.Struct, rename="camel"):
+    """An order. Amounts are gross; `taxes` says what VAT they contain."""
+
+    id: str
+    user_id: str | None
+    email: str
+    items: list[ItemView]
+    goods_amount: Decimal
+    shipping_amount: Decimal
+    total_amount: Decimal
+    currency: str
+    taxes: list[TaxView]
+    address: Address | None
+    payment: str
+    status: Status
+    history: list[StepView]
+    created_at: datetime
+
+
+class OrderList(msgspec.Struct, rename="camel"):
+    orders: list[OrderView]
+    next_cursor: str | None
+
+
+@routes(
+    "POST",
+    "/api/orders",
+    takes=NewOrder,
+    gives={201: OrderView},
+    problems=(
+        CartEmpty,
+        OutOfStock,
+        EmailNeeded,
+        BadIdempotencyKey,
+        IdempotencyKeyReused,
+        IdempotencyKeyInUse,
+    ),
+    limited="orders",
+    idempotent=True,
+)
+async def place(request: Request, body: NewOrder) -> Response:
+    """Order what is in the cart.
+
+    All of it or nothing: stock, order and cart change in one transaction. Paid by invoice.
+    """
+    owner, language = request.visitor.owner, language_of(request)
+    if owner is None:
+        raise CartEmpty
+
+    async def order(tx: Transaction) -> OrderView:
+        email = body.email or await _email_of(tx, request.visitor.customer_id)
+        placed = await service.place(tx, Buyer(owner, email, body.address, language))
+        return view(placed, language)
+
+    return await once(request, owner, 201, order)
+
+
+@routes("GET", "/api/orders", query=ListQuery, gives={200: OrderList}, problems=(BadCursor,))
+async def list_orders(request: Request, query: ListQuery) -> Response:
+    """One's own orders, the newest first."""
+    page = await service.mine(
+        request.ports.records,
+        request.visitor.owner,
+        after=paging.read(query.cursor),
+        limit=query.limit,
+    )
+    language = language_of(request)
+    orders = [view(order, language) for order in page.values]
+    return json(OrderList(orders, paging.write(page.after)))
+
+
+@routes("GET", "/api/orders/{id}", gives={200: OrderView}, problems=(NoSuchOrder,))
+async def show(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
+    """One of one's own orders. Somebody else's isn't there."""
+    order = await service.one(request.ports.records, request.visitor.owner, id)
+    return json(view(order, language_of(request)))
+
+
+@routes(
+    "POST",
+    "/api/orders/{id}/cancel",
+    gives={200: OrderView},
+    problems=(NoSuchOrder, TooLateToCancel),
+)
+async def cancel(request: Request, id: str) -> Response:  # noqa: A002
+    """Call off an order while it is PENDING."""
+    order = await transact(request.ports, service.cancel, request.visitor.owner, id)
+    return json(view(order, language_of(request)))
+
+
+async def _email_of(tx: Transaction, customer_id: str | None) -> str:
+    if customer_id is None:
+        raise EmailNeeded
+    return (await accounts.customer(tx, customer_id)).email
+
+
+def view(order: Order, language: str) -> OrderView:
+    return OrderView(
+        id=order.id,
+        user_id=None if order.owner.startswith("guest:") else order.owner,
+        email=order.email,
+        items=[_item(line, language) for line in order.lines],
+        goods_amount=order.goods.amount,
+        shipping_amount=order.shipping.amount,
+        total_amount=order.total.amount,
+        currency=order.total.currency,
+        taxes=[TaxView(line.rate, line.gross.amount, line.tax.amount) for line in order.taxes],
+        address=order.address,
+        payment="invoice",
+        status=order.status,
+        history=[StepView(step.status, step.at) for step in order.steps],
+        created_at=order.placed_at,
+    )
+
+
+def _item(line: OrderLine, language: str) -> ItemView:
+    return ItemView(
+        product_id=line.product_id,
+        sku=line.sku,
+        name=line.name[language],
+        quantity=line.quantity,
+        price=line.price.amount,
+        total=line.total.amount,
+    )

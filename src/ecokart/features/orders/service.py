@@ -1,0 +1,179 @@
+"""Commands and queries of orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from ecokart.core.money import Money
+from ecokart.core.ports import Records
+from ecokart.core.records import Cursor, Page
+from ecokart.core.transaction import Transaction
+from ecokart.features.accounts.model import Address
+from ecokart.features.cart import service as cart
+from ecokart.features.catalog import service as catalog
+from ecokart.features.orders.events import OrderCancelled, OrderImported, OrderPlaced
+from ecokart.features.orders.model import (
+    ORDERS,
+    CartEmpty,
+    NoSuchOrder,
+    Order,
+    OrderLine,
+    Status,
+    Step,
+    TooLateToCancel,
+    new_order_id,
+)
+from ecokart.features.orders.taxes import SHIPPING, tax_lines
+
+
+class Buyer(msgspec.Struct, frozen=True):
+    """Who buys, and where it goes. `owner` is a customer's id or `guest:…`."""
+
+    owner: str
+    email: str
+    address: Address
+    language: str
+
+
+async def place(tx: Transaction, buyer: Buyer) -> Order:
+    """Make an order of everything in the buyer's cart, in one commit.
+
+    The stock goes down, the reservation and the cart go away, the order and the fact of it are
+    written: all of it, or nothing. Raises `CartEmpty` and `OutOfStock`.
+    """
+    bought = await cart.check_out(tx, buyer.owner)
+    if not bought:
+        raise CartEmpty
+    lines = tuple(
+        OrderLine(
+            sku=line.sku,
+            product_id=line.product_id,
+            name=line.title,
+            picture=line.picture,
+            price=line.price,
+            tax=line.tax,
+            quantity=line.quantity,
+        )
+        for line in bought
+    )
+    order = _order(tx, buyer, lines)
+    tx.add(ORDERS, order)
+    tx.emit(OrderPlaced(order_id=order.id))
+    return order
+
+
+async def cancel(tx: Transaction, owner: str | None, order_id: str) -> Order:
+    """Call off one's own order while it is pending; its stock is free again.
+
+    Raises `NoSuchOrder` and `TooLateToCancel`.
+    """
+    order = await tx.get(ORDERS, order_id)
+    if order is None or not owner or order.owner != owner:
+        raise NoSuchOrder
+    if not order.allows(Status.CANCELLED):
+        raise TooLateToCancel
+    for line in order.lines:
+        catalog.restock(tx, line.sku, line.quantity)
+    order = order.to(Status.CANCELLED, tx.now)
+    tx.put(ORDERS, order)
+    tx.emit(OrderCancelled(order_id=order.id))
+    return order
+
+
+async def one(records: Records, owner: str | None, order_id: str) -> Order:
+    """One's own order. Somebody else's is `NoSuchOrder`, as if it weren't there."""
+    found = await records.get(ORDERS, order_id)
+    if found is None or not owner or found.value.owner != owner:
+        raise NoSuchOrder
+    return found.value
+
+
+async def mine(
+    records: Records, owner: str | None, *, after: Cursor | None = None, limit: int = 20
+) -> Page[Order]:
+    """One's own orders, the newest first."""
+    if not owner:
+        return Page([], [], None)
+    return await records.query(ORDERS, "by_owner", owner, after=after, limit=limit)
+
+
+async def in_status(
+    records: Records, status: Status, *, after: Cursor | None = None, limit: int = 50
+) -> Page[Order]:
+    """Orders of one state, the newest first: the office's view."""
+    return await records.query(ORDERS, "by_status", status.value, after=after, limit=limit)
+
+
+async def any_one(records: Records, order_id: str) -> Order:
+    """Any order, for the office. Raises `NoSuchOrder`."""
+    found = await records.get(ORDERS, order_id)
+    if found is None:
+        raise NoSuchOrder
+    return found.value
+
+
+def _order(tx: Transaction, buyer: Buyer, lines: Sequence[OrderLine]) -> Order:
+    goods = sum([line.total for line in lines[1:]], lines[0].total)
+    shipping = SHIPPING
+    return Order(
+        id=new_order_id(tx.now),
+        owner=buyer.owner,
+        email=buyer.email,
+        language=buyer.language,
+        address=buyer.address,
+        lines=tuple(lines),
+        goods=goods,
+        shipping=shipping,
+        total=goods + shipping,
+        taxes=tax_lines(
+            buyer.address.country, [(line.tax, line.total) for line in lines], shipping
+        ),
+        steps=(Step(Status.PENDING, tx.now),),
+        placed_at=tx.now,
+    )
+
+
+class PastOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that was fulfilled elsewhere. `id` is given, so that taking it over again is refused."""
+
+    id: str
+    owner: str
+    lines: tuple[OrderLine, ...]
+    placed_at: datetime
+    source: str
+    reference: str
+
+
+async def take_over(tx: Transaction, past: PastOrder) -> Order | None:
+    """Write down a past order and take its pieces off the stock; None if it is here already.
+
+    It is complete as it comes: nobody is charged, written to or sent anything. Raises `OutOfStock`.
+    """
+    if await tx.get(ORDERS, past.id):
+        return None
+    for line in past.lines:
+        catalog.sell(tx, line.sku, line.quantity, reserved=False)
+    goods = sum([line.total for line in past.lines[1:]], past.lines[0].total)
+    free = Money(0, goods.currency)
+    order = Order(
+        id=past.id,
+        owner=past.owner,
+        email="",
+        address=None,
+        lines=past.lines,
+        goods=goods,
+        shipping=free,
+        total=goods,
+        taxes=tax_lines("", [(line.tax, line.total) for line in past.lines], free),
+        status=Status.COMPLETED,
+        steps=(Step(Status.COMPLETED, past.placed_at),),
+        placed_at=past.placed_at,
+        source=past.source,
+        reference=past.reference,
+    )
+    tx.put(ORDERS, order)
+    tx.emit(OrderImported(order_id=order.id))
+    return order

@@ -1,0 +1,109 @@
+"""Running the parts: the server, the worker, and the commands that need neither."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import click
+import uvicorn
+
+from ecokart.app import JOB_MODULES, Application, create, open_ports
+from ecokart.app import seed as seed_ports
+from ecokart.core.events import Reactions
+from ecokart.core.ports import Ports
+from ecokart.core.worker import Worker
+from ecokart.features.accounts.demo import PEOPLE
+from ecokart.settings import Settings
+from ecokart.web import logs
+
+GRACE_SECONDS = 10
+
+
+async def serve(settings: Settings) -> None:
+    """The shop until it is told to stop; requests under way are finished first."""
+    app = build(settings)
+    if not settings.production:
+        await seed_ports(app.ports)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=True,
+            forwarded_allow_ips=settings.trusted_proxies,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            backlog=2048,
+        )
+    )
+    click.echo(_welcome(settings), err=True)
+    await server.serve()
+
+
+def build(settings: Settings) -> Application:
+    """The application over the engines that the settings name."""
+    return create(settings, open_ports(settings), logs.configure(settings.log_level))
+
+
+async def work(settings: Settings) -> None:
+    """The background work until it is told to stop."""
+    logs.configure(settings.log_level)
+    async with _ports(settings) as ports:
+        worker = Worker(ports, Reactions(JOB_MODULES))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, worker.stop)
+        await worker.run()
+
+
+async def seed(settings: Settings) -> None:
+    async with _ports(settings) as ports:
+        await seed_ports(ports)
+
+
+async def redrive(settings: Settings, job_ids: list[str], *, everything: bool) -> None:
+    async with _ports(settings) as ports:
+        after = None
+        while True:
+            page = await ports.queue.dead(after=after)
+            for job in page.values:
+                if everything:
+                    job_ids.append(job.id)
+                elif not job_ids:
+                    click.echo(f"{job.id}\t{job.attempts} attempts\t{job.error}")
+            if (after := page.after) is None:
+                break
+        click.echo(f"{await ports.queue.redrive(job_ids)} redriven", err=True)
+
+
+@asynccontextmanager
+async def _ports(settings: Settings) -> AsyncIterator[Ports]:
+    ports = open_ports(settings)
+    try:
+        yield ports
+    finally:
+        await ports.records.close()
+
+
+def _welcome(settings: Settings) -> str:
+    url = f"http://{settings.host}:{settings.port}"
+    lines = [
+        "",
+        f"  Ecokart is at    {url}",
+        f"  The API          {url}/api",
+        f"  Its office       {url}/admin",
+        "",
+    ]
+    if not settings.production:
+        lines += [f"  {role:<10} {email}  /  {password}" for email, password, _, role in PEOPLE]
+        lines.append("")
+    return "\n".join(lines)

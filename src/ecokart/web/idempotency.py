@@ -1,0 +1,61 @@
+"""`Idempotency-Key`: a write that costs money may be sent again without happening again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from typing import Any
+
+from starlette.responses import Response
+
+from ecokart.core.errors import FieldError, Invalid
+from ecokart.core.idempotency import IdempotencyKeyInUse, remember, replay
+from ecokart.core.transaction import Transaction, transact
+from ecokart.web.requests import Request
+from ecokart.web.responses import encode_json
+
+LONGEST_KEY = 255
+LOCK_SECONDS = 60.0
+
+
+class BadIdempotencyKey(Invalid):
+    """This Idempotency-Key can't be used."""
+
+
+async def once(
+    request: Request, who: str, status: int, work: Callable[[Transaction], Awaitable[Any]]
+) -> Response:
+    """Run `work` in a transaction and answer what it gives as JSON, once for each key of `who`.
+
+    Raises `IdempotencyKeyReused`, `IdempotencyKeyInUse` and `BadIdempotencyKey`.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return _answer(encode_json(await transact(request.ports, work)), status)
+    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        error = FieldError("Idempotency-Key", f"Takes 1 to {LONGEST_KEY} printable characters.")
+        raise BadIdempotencyKey(errors=(error,))
+    mark_id = blake2b(f"{who}\n{request.url.path}\n{key}".encode(), digest_size=24).hexdigest()
+    fingerprint = blake2b(await request.body(), digest_size=24).hexdigest()
+
+    async def marked(tx: Transaction) -> tuple[int, bytes, bool]:
+        if mark := await replay(tx, mark_id, fingerprint):
+            return mark.status, bytes(mark.answer), True
+        body = encode_json(await work(tx))
+        remember(tx, mark_id, fingerprint, status, body)
+        return status, body, False
+
+    # The lock only tells "still running" from "done"; that nothing happens twice is the mark's doing.
+    cache, lock = request.ports.cache, f"idempotency:{mark_id}"
+    if not await cache.add(lock, b"", ttl_seconds=LOCK_SECONDS):
+        raise IdempotencyKeyInUse
+    try:
+        code, body, replayed = await transact(request.ports, marked)
+    finally:
+        await cache.delete(lock)
+    return _answer(body, code, replayed=replayed)
+
+
+def _answer(body: bytes, status: int, *, replayed: bool = False) -> Response:
+    headers = {"idempotent-replayed": "true"} if replayed else None
+    return Response(body, status, headers, "application/json")

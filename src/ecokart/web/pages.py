@@ -1,0 +1,117 @@
+"""HTML pages: templates in two languages, one layout around them, error pages.
+
+Every feature keeps its templates in its own folder and names them with it: `cart/cart.html`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from hashlib import blake2b
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import (
+    Environment,
+    FileSystemBytecodeCache,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+)
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from ecokart.core.errors import Problem
+from ecokart.core.i18n import (
+    LANGUAGES,
+    format_date,
+    format_moment,
+    format_money,
+    translations,
+)
+from ecokart.web.i18n import language_of
+from ecokart.web.requests import Request
+
+
+class Frame:
+    """What stands around every page: basket, categories, who is signed in. `app.py` provides the real one."""
+
+    async def around(self, request: Request) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Templates:
+    """The compiled templates, one environment a language."""
+
+    def __init__(self, features: Iterable[str], bytecode_folder: Path) -> None:
+        root = Path(str(files("ecokart")))
+        places = {name: root / "features" / name / "templates" for name in features}
+        places["web"] = root / "web" / "templates"
+        loader = PrefixLoader({name: FileSystemLoader(place) for name, place in places.items()})
+        bytecode_folder.mkdir(parents=True, exist_ok=True)
+        cache = FileSystemBytecodeCache(str(bytecode_folder))
+        self._environments = {
+            language: _environment(loader, cache, language) for language in LANGUAGES
+        }
+
+    def render(self, name: str, language: str, context: dict[str, Any]) -> str:
+        return self._environments[language].get_template(name).render(context)
+
+
+async def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """A page of ours, with the frame around it, in the visitor's language."""
+    frame = await request.use(Frame).around(request)
+    return _rendered(request, template, status, {**frame, **context})
+
+
+def error_page(request: Request, error: Problem) -> Response:
+    """What a person sees when something went wrong. Stands alone, in case the frame is what failed."""
+    return _rendered(request, "web/error.html", error.status, {"error": error, "bare": True})
+
+
+def see_other(path: str) -> Response:
+    """After a form: go and look at `path` (303), so that reloading sends nothing twice."""
+    return RedirectResponse(path, status_code=303)
+
+
+def static_url(path: str) -> str:
+    """The address of a file in `static/`, with its content's hash: it may be cached for ever."""
+    if path not in _STATIC_URLS:
+        content = (files("ecokart.web") / "static" / path).read_bytes()
+        _STATIC_URLS[path] = f"/static/{path}?v={blake2b(content, digest_size=6).hexdigest()}"
+    return _STATIC_URLS[path]
+
+
+_STATIC_URLS: dict[str, str] = {}
+
+
+def _rendered(request: Request, name: str, status: int, context: dict[str, Any]) -> Response:
+    language = language_of(request)
+    context |= {"request": request, "visitor": request.visitor, "language": language}
+    html = request.use(Templates).render(name, language, context)
+    headers = {"cache-control": "no-store, private", "vary": "accept-language, cookie"}
+    return HTMLResponse(html, status, headers)
+
+
+def _environment(
+    loader: PrefixLoader, cache: FileSystemBytecodeCache, language: str
+) -> Environment:
+    environment = Environment(
+        loader=loader,
+        bytecode_cache=cache,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.filters |= {
+        "money": partial(format_money, language=language),
+        "date": partial(format_date, language=language),
+        "moment": partial(format_moment, language=language),
+        "text": lambda text: text[language],
+    }
+    environment.globals |= {"static": static_url}
+    return environment
