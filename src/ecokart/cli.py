@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -63,7 +62,7 @@ def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
 
 def _settings() -> Settings:
     try:
-        return load(os.environ)
+        return load()
     except BadSetting as error:
         _refuse(error)
 

@@ -71,6 +71,7 @@ async def seed(settings: Settings) -> None:
 
 
 async def redrive(settings: Settings, job_ids: list[str], *, everything: bool) -> None:
+    """Bring these dead letters back, or all of them; list them where none is named."""
     async with _ports(settings) as ports:
         after = None
         while True:

@@ -7,6 +7,7 @@ generated from them. A value that doesn't fit stops the start with one sentence.
 from __future__ import annotations
 
 import difflib
+import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,7 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return [part for part in map(str.strip, self.allowed_origins.split(",")) if part]
 
 
-def load(environ: Mapping[str, str]) -> Settings:
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings from an environment. Raises `BadSetting`."""
     hints = get_type_hints(Settings, include_extras=True)
     given: dict[str, Any] = {}

@@ -17,6 +17,8 @@ routes = Routes("Operations")
 
 
 class Health(msgspec.Struct):
+    """`ok`."""
+
     status: str
 
 

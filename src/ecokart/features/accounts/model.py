@@ -57,6 +57,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class SavedAddress(msgspec.Struct, frozen=True):
+    """An address in a customer's address book."""
+
     id: str
     address: Address
 

@@ -73,6 +73,7 @@ async def add_customer(
 
 
 async def begin_session(tx: Transaction, customer_id: str, renewed_hash: str | None) -> Session:
+    """Sign the customer in for seven days, and keep the password's renewed hash if there is one."""
     customer = await tx.get(CUSTOMERS, customer_id)
     if customer is None:
         raise WrongCredentials
