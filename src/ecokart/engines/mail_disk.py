@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import os
 import re
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import localtime, parseaddr
 from pathlib import Path
 
 from ecokart.core.errors import Unavailable
@@ -21,8 +23,15 @@ class DiskMail:
         folder.mkdir(parents=True, exist_ok=True)
 
     async def send(self, message: EmailMessage, *, message_id: str) -> None:
+        name = _name(message_id)
+        finished = copy.deepcopy(message)  # the caller's own stays as it is, to be sent again
+        for header in ("From", "Date", "Message-ID"):
+            del finished[header]
+        finished["From"] = self._sender
+        finished["Date"] = localtime()
+        finished["Message-ID"] = f"<{name}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
         try:
-            await asyncio.to_thread(self._write, self._folder / _file_name(message_id), message)
+            await asyncio.to_thread(self._write, self._folder / f"{name}.eml", finished)
         except OSError as error:
             raise Unavailable(f"The mail can't be written: {error}.") from error
 
@@ -36,9 +45,9 @@ class DiskMail:
         partial.replace(path)
 
 
-def _file_name(message_id: str) -> str:
-    """The id where it can be a file's name; else what can, and a digest, so that no two ids share a file."""
+def _name(message_id: str) -> str:
+    """The id where a file can be named so; else what can, and a digest, so that no two ids share a file."""
     name = re.sub(r"[^A-Za-z0-9._-]", "_", message_id)[:100]
     if name != message_id:
         name += "-" + hashlib.sha256(message_id.encode(errors="replace")).hexdigest()[:16]
-    return f"{name}.eml"
+    return name
