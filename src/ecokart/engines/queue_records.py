@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec.structs import replace
 
-from ecokart.core.clock import Clock
+from ecokart.core.clock import Clock, new_id
 from ecokart.core.ports import Delivery, Depth, Job, Records
 from ecokart.core.records import (
     ABSENT,
@@ -31,11 +32,12 @@ POLL_SECONDS = 0.5
 
 
 class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job and where it stands: `place` is its lane, or `dead`."""
+    """A job and where it stands: `place` is its lane, or `dead`; `lease` names the delivery in hand."""
 
     id: str
     place: str
     due_at: datetime
+    lease: str = ""
     job: Job
 
 
@@ -96,7 +98,7 @@ class RecordsQueue:
             found = await self._records.get(JOBS, job_id)
             if found is None or found.value.place != DEAD:
                 continue
-            job = msgspec.structs.replace(found.value.job, attempts=0, error="")
+            job = replace(found.value.job, attempts=0, error="")
             alive = self._queued(job, job.lane)
             try:
                 await self._records.commit([Put(JOBS, alive, found.version)])
@@ -122,11 +124,11 @@ class RecordsQueue:
                 queued = [one for one in queued if one.id != conflict.key]
 
     async def _lease(self, lane: str, limit: int) -> list[Delivery]:
-        now = self._clock.now()
+        now, lease = self._clock.now(), new_id()
         page = await self._records.query(JOBS, "by_due", lane, limit=limit)
         # Where the index lags, the version it gave is an old one, and the write doesn't hold.
         leases = [
-            Put(JOBS, msgspec.structs.replace(queued, due_at=now + VISIBILITY), version)
+            Put(JOBS, replace(queued, due_at=now + VISIBILITY, lease=lease), version)
             for queued, version in zip(page.values, page.versions, strict=True)
             if queued.due_at <= now
         ]
@@ -135,17 +137,17 @@ class RecordsQueue:
                 await self._records.commit(leases)
                 break
             except WriteConflict as conflict:  # another worker has that one
-                leases = [lease for lease in leases if lease.value.id != conflict.key]
-        return [Delivery(lease.value.job, lease.value.due_at) for lease in leases]
+                leases = [put for put in leases if put.value.id != conflict.key]
+        return [Delivery(put.value.job, lease) for put in leases]
 
     async def _settle(
         self, delivery: Delivery, place: str, delay_seconds: float, error: str
     ) -> None:
         job = delivery.job
         found = await self._records.get(JOBS, job.id)
-        if found is None or found.value.due_at != delivery.receipt:
+        if found is None or found.value.lease != delivery.receipt:
             return  # the lease has ended, and another worker has the job or has settled it
-        job = msgspec.structs.replace(job, attempts=job.attempts + 1, error=error)
+        job = replace(job, attempts=job.attempts + 1, error=error)
         settled = self._queued(job, place, delay_seconds)
         try:
             await self._records.commit([Put(JOBS, settled, found.version)])
