@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -24,10 +24,12 @@ class SystemClock:
 
 
 def new_id() -> str:
-    """A UUID version 7 as 32 hex digits (RFC 9562, 5.7): unique, and sorting by the time it was made."""
-    random = int.from_bytes(os.urandom(10))
+    """A UUID version 7 as 32 hex digits (RFC 9562, 5.7): unique, and sorting by the time it was made.
+
+    An id names things; it is no secret. What must not be guessed is made by `secrets`.
+    """
     milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | random
+    value = milliseconds << 80 | random.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return f"{value:032x}"

@@ -49,7 +49,7 @@ class Assets:
 @routes("GET", "/static/{name:path}")
 async def static(request: Request, name: str) -> Response:
     """A style, script or picture of the shop's own."""
-    forever = "v" in request.query_params
+    forever = "v" in request.query()
     return request.use(Assets).find("static", name, forever=forever).answer(request)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ecokart.core.clock import new_id
 from ecokart.core.errors import Problem, TooLarge, TooMany, Unavailable
 from ecokart.core.events import cause
-from ecokart.web.logs import LogWriter, RequestLine, timestamp
+from ecokart.web.logs import LogWriter, RequestLine
 from ecokart.web.metrics import Metrics
 from ecokart.web.origin import SAFE_METHODS, OriginRule
 from ecokart.web.requests import BadRequest, Request
@@ -90,6 +91,7 @@ class Edge:
         cause.set(request_id)
         scope["request_id"], scope["secure"] = request_id, self._secure
         scope["provided"], scope["endpoint"] = self._provided, None
+        scope["header_map"] = headers
         status, size = 0, 0
 
         async def answer(message: Message) -> None:
@@ -139,7 +141,7 @@ class Edge:
     async def _problem(self, error: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         endpoint = scope["endpoint"]
-        html = endpoint.page if endpoint else "text/html" in request.headers.get("accept", "")
+        html = endpoint.page if endpoint else "text/html" in request.header(b"accept")
         try:
             response = (
                 self._error_page(request, error)
@@ -166,7 +168,7 @@ class Edge:
         level = "error" if status >= 500 else "info"
         self._log.write(
             RequestLine(
-                timestamp(), level, "request", scope["method"], scope["path"], status,
+                datetime.now(UTC), level, "request", scope["method"], scope["path"], status,
                 round(seconds * 1000, 3), size, request_id,
             )
         )  # fmt: skip

@@ -7,7 +7,7 @@ from ecokart.web.requests import LANGUAGE_COOKIE, Request
 
 
 def language_of(request: Request) -> str:
-    headers = dict(request.scope["headers"])
+    headers: dict[bytes, bytes] = request.scope["header_map"]
     if b"cookie" in headers:
         chosen = request.cookies.get(LANGUAGE_COOKIE)
         if chosen in LANGUAGES:

@@ -29,13 +29,13 @@ async def once(
 
     Raises `IdempotencyKeyReused`, `IdempotencyKeyInUse` and `BadIdempotencyKey`.
     """
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    key = request.header(b"idempotency-key")
+    if b"idempotency-key" not in request.scope["header_map"]:
         return _answer(encode_json(await transact(request.ports, work)), status)
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         error = FieldError("Idempotency-Key", f"Takes 1 to {LONGEST_KEY} printable characters.")
         raise BadIdempotencyKey(errors=(error,))
-    mark_id = blake2b(f"{who}\n{request.url.path}\n{key}".encode(), digest_size=24).hexdigest()
+    mark_id = blake2b(f"{who}\n{request.scope['path']}\n{key}".encode(), digest_size=24).hexdigest()
     fingerprint = blake2b(await request.body(), digest_size=24).hexdigest()
 
     async def marked(tx: Transaction) -> tuple[int, bytes, bool]:

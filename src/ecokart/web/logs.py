@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 class RequestLine(msgspec.Struct, omit_defaults=True):
     """One request. No address, no query, no name: what is not logged needs no protection."""
 
-    at: str
+    at: datetime
     level: str
     message: str
     method: str
@@ -77,7 +77,7 @@ class JsonHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {
-            "at": timestamp(),
+            "at": datetime.now(UTC),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "logger": record.name,
@@ -90,10 +90,6 @@ class JsonHandler(logging.Handler):
         if record.exc_info:
             line["trace"] = "".join(traceback.format_exception(*record.exc_info))
         self._writer.write(line)
-
-
-def timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def configure(level: str, descriptor: int | None = None) -> LogWriter:

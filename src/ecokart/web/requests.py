@@ -61,6 +61,16 @@ class Request(StarletteRequest):
         """The one object of that kind which `app.py` provides."""
         return cast(T, self.scope["provided"][kind])
 
+    def header(self, name: bytes) -> str:
+        """A header by its lower-case name; "" if it wasn't sent."""
+        value: bytes = self.scope["header_map"].get(name, b"")
+        return value.decode("latin-1")
+
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of a repeated one the last."""
+        text = self.scope["query_string"]
+        return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True)) if text else {}
+
     @property
     def request_id(self) -> str:
         return cast(str, self.scope["request_id"])
@@ -72,7 +82,7 @@ class Request(StarletteRequest):
 
     async def form_fields(self) -> dict[str, str]:
         """The fields of a posted form, blanks trimmed off; of a repeated field the last."""
-        if not self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        if not self.header(b"content-type").startswith("application/x-www-form-urlencoded"):
             raise UnsupportedMediaType("A form comes as application/x-www-form-urlencoded.")
         try:
             pairs = parse_qsl(

@@ -46,8 +46,8 @@ class Ready:
 
     def answer(self, request: Request) -> Response:
         """This answer, or 304 where the asker has it already."""
-        asked = request.headers.get("if-none-match")
-        known = asked is not None and (asked == "*" or self.etag in asked)
+        asked = request.header(b"if-none-match")
+        known = asked == "*" or self.etag in asked
         return _Prepared(
             b"" if known else self.body,
             304 if known else 200,

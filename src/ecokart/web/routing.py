@@ -92,7 +92,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         if self.access is not Access.PUBLIC:
             await self._admit(request)
         if self.query:
-            given = given | {"query": convert(dict(request.query_params), self.query)}
+            given = given | {"query": convert(request.query(), self.query)}
         if self.decode:
             given = given | {"body": await self._body(request, self.decode)}
         response = await self.run(request, **given)
@@ -110,7 +110,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     async def _body(request: Request, decode: Callable[[bytes], Any]) -> Any:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = request.header(b"content-type").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise UnsupportedMediaType("A body comes as application/json.")
         try:

@@ -74,9 +74,8 @@ class AccountAuthenticator(Authenticator):
     """
 
     async def visitor(self, request: Request) -> Visitor:
-        headers = request.headers
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        cookies = request.cookies if "cookie" in headers else {}
+        kind, _, token = request.header(b"authorization").partition(" ")
+        cookies = request.cookies if request.header(b"cookie") else {}
         guest_id = guest_id_in(cookies)
         by_cookie = not token and SESSION_COOKIE in cookies
         if by_cookie:
