@@ -19,6 +19,8 @@ from tests.clock import ManualClock
 from tests.contracts.openers import OPENERS
 from tests.contracts.records_kept import TABLES, Storage
 
+SENDER = "Ecokart <shop@example.com>"
+
 CACHES: dict[str, Callable[[], Cache]] = {
     "memory": MemoryCache,
     "faulty": lambda: FaultyCache(MemoryCache(), Chaos(1)),
@@ -32,8 +34,8 @@ QUEUES: dict[str, Callable[[Records, ManualClock], Queue]] = {
     "faulty": lambda records, clock: FaultyQueue(RecordsQueue(records, clock), Chaos(1)),
 }
 MAILS: dict[str, Callable[[Path], Mail]] = {
-    "disk": DiskMail,
-    "faulty": lambda folder: FaultyMail(DiskMail(folder), Chaos(1)),
+    "disk": lambda folder: DiskMail(folder, SENDER),
+    "faulty": lambda folder: FaultyMail(DiskMail(folder, SENDER), Chaos(1)),
 }
 
 

@@ -16,6 +16,8 @@ from tests.contracts.records_kept import TABLES, take
 
 async def main(engine: str, location: str, key: str, times: str) -> int:
     records = OPENERS[engine](location, TABLES, SystemClock())
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sys.stdin.readline()  # both begin at once
     taken = 0
     for _ in range(int(times)):
