@@ -221,7 +221,9 @@ class Worker:
         try:
             async with asyncio.timeout(CLAIM.total_seconds()):
                 await timer.run(self.ports)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if _is_cancelled():
+                raise  # this process ends: another one takes over when the claim has ended
             log.exception("timer failed", extra={"timer": timer.name})
         done = TimerClaim(name=timer.name, due_at=now + timer.every, claimed_until=now)
         await records.commit([Put(TIMERS, done, ANY)])
