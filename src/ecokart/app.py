@@ -40,12 +40,13 @@ from ecokart.features.orders import jobs as orders_jobs
 from ecokart.features.orders import pipeline
 from ecokart.features.orders.model import ORDERS
 from ecokart.settings import BadSetting, Settings
-from ecokart.web import assets, health
+from ecokart.web import assets, health, openapi
 from ecokart.web.assets import Assets
 from ecokart.web.edge import Edge
 from ecokart.web.limits import Limit
 from ecokart.web.logs import LogWriter
 from ecokart.web.metrics import Metrics
+from ecokart.web.openapi import Description
 from ecokart.web.origin import OriginRule
 from ecokart.web.pages import Templates, error_page
 from ecokart.web.routing import Authenticator, RouteLimit, Router
@@ -61,6 +62,7 @@ ROUTES = (
     orders_api.routes,
     accounts_api.routes,
     health.routes,
+    openapi.routes,
     assets.routes,
 )
 FEATURES_WITH_PAGES = ()
@@ -134,6 +136,7 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
     shelf, metrics = Shelf(ports), Metrics()
     worker = Worker(ports, Reactions(JOB_MODULES))
     router = Router([endpoint for routes in ROUTES for endpoint in routes.endpoints])
+    authenticator = accounts_api.AccountAuthenticator()
     provided: dict[type, Any] = {
         Ports: ports,
         Settings: settings,
@@ -141,7 +144,8 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
         Metrics: metrics,
         Reactions: worker.reactions,
         Tokens: Tokens(settings.secret),
-        Authenticator: accounts_api.AccountAuthenticator(),
+        Authenticator: authenticator,
+        Description: Description(router.endpoints, settings.public_url, authenticator),
         RouteLimit: RouteLimit(Limit(settings.rate_limit, settings.rate_window_seconds)),
         Templates: Templates(FEATURES_WITH_PAGES, settings.data_dir / "templates"),
         Assets: Assets(

@@ -27,13 +27,13 @@ class NotReady(Unavailable):
 
 
 @routes("GET", "/health/live", gives={200: Health})
-async def live(request: Request) -> Response:
+async def show_live(request: Request) -> Response:
     """The process runs. Restart it when this fails."""
     return json(Health("ok"))
 
 
 @routes("GET", "/health/ready", gives={200: Health}, problems=(NotReady,))
-async def ready(request: Request) -> Response:
+async def show_ready(request: Request) -> Response:
     """The process can serve: its records answer. Send it no requests while this fails."""
     try:
         await request.ports.records.scan(TIMERS, limit=1)

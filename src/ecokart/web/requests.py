@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -105,4 +106,35 @@ def invalid(error: msgspec.ValidationError) -> Invalid:
     """A validation error as a problem: which field, and what is the matter with it."""
     message, _, place = str(error).partition(" - at `$")
     field = place.rstrip("`").removeprefix(".")
-    return Invalid(errors=(FieldError(field, f"{message}."),))
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", message):
+        field = f"{field}.{missing[1]}".removeprefix(".")
+        return Invalid(errors=(FieldError(field, "This is needed."),))
+    return Invalid(errors=(FieldError(field, _in_plain_words(message)),))
+
+
+def _in_plain_words(message: str) -> str:
+    """`Expected `int` >= 1` → `Takes 1 or more.`; what msgspec says in another way stays as it is."""
+    for pattern, sentence in _SENTENCES.items():
+        if match := re.fullmatch(pattern, message):
+            return sentence.format(*[_KINDS.get(part, part) for part in match.groups()])
+    return f"{message}."
+
+
+_KINDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+_SENTENCES = {
+    r"Expected `(\w+)(?: \| null)?`, got `(\w+)`": "Takes {0}, not {1}.",
+    r"Expected `(?:int|float)` >= (.+)": "Takes {0} or more.",
+    r"Expected `(?:int|float)` <= (.+)": "Takes {0} or less.",
+    r"Expected `str` of length >= 1": "This is needed.",
+    r"Expected `str` of length >= (\d+)": "Takes {0} characters or more.",
+    r"Expected `str` of length <= (\d+)": "Takes {0} characters or less.",
+    r"Expected `str` matching regex .+": "This doesn't have the form it should have.",
+    r"Invalid enum value (.+)": "{0} is none of what this takes.",
+}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.responses import Response
 
 from ecokart.core.errors import Problem
 from ecokart.web.requests import Request
+
+# A time in an answer: RFC 3339, always with its zone.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def _hook(value: Any) -> Any:

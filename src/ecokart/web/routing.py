@@ -50,7 +50,12 @@ class MethodNotAllowed(Problem):
 
 
 class Authenticator:
-    """Finds out who asks. `app.py` provides the one that knows the accounts."""
+    """Finds out who asks. `app.py` provides the one that knows the accounts.
+
+    `refusals` are the problems of those whose proof doesn't hold.
+    """
+
+    refusals: tuple[type[Problem], ...] = ()
 
     async def visitor(self, request: Request) -> Visitor:
         raise NotImplementedError
@@ -77,6 +82,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[type[Problem], ...] = ()
     limited: str = ""
     idempotent: bool = False
+    new_guests: bool = False
     tag: str = ""
     summary: str = ""
     description: str = ""
@@ -142,10 +148,12 @@ class Routes:
         access: Access | None = None,
         limited: str = "",
         idempotent: bool = False,
+        new_guests: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare a route. The handler gets the request, the path's parameters, `query` and `body`.
 
-        `limited` names the bucket in which an address's requests are counted.
+        `limited` names the bucket in which an address's requests are counted; `new_guests` says that
+        who comes without a name gets a guest's cookie.
         """
 
         def declare(handler: Handler) -> Handler:
@@ -164,6 +172,7 @@ class Routes:
                     problems=problems,
                     limited=limited,
                     idempotent=idempotent,
+                    new_guests=new_guests,
                     tag=self._tag,
                     summary=" ".join(summary.split()),
                     description=description,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 from starlette.responses import Response
 
@@ -25,7 +23,7 @@ from ecokart.features.accounts.model import (
 from ecokart.features.accounts.tokens import Tokens
 from ecokart.web.i18n import language_of
 from ecokart.web.requests import SESSION_COOKIE, Request, Visitor
-from ecokart.web.responses import json
+from ecokart.web.responses import Moment, json
 from ecokart.web.routing import Access, Authenticator, Routes
 from ecokart.web.visitors import guest_id_in
 
@@ -48,7 +46,7 @@ class UserView(msgspec.Struct, rename="camel"):
     email: str
     name: str
     role: str
-    created_at: datetime
+    created_at: Moment
 
 
 class SignedIn(msgspec.Struct):
@@ -58,13 +56,13 @@ class SignedIn(msgspec.Struct):
     user: UserView
 
 
-class AddressView(msgspec.Struct):
+class SavedAddressView(msgspec.Struct):
     id: str
     address: Address
 
 
 class AddressList(msgspec.Struct):
-    addresses: list[AddressView]
+    addresses: list[SavedAddressView]
 
 
 class AccountAuthenticator(Authenticator):
@@ -72,6 +70,8 @@ class AccountAuthenticator(Authenticator):
 
     A bearer token that doesn't hold is refused; a cookie that doesn't is as good as none.
     """
+
+    refusals = (SessionEnded,)
 
     async def visitor(self, request: Request) -> Visitor:
         kind, _, token = request.header(b"authorization").partition(" ")
@@ -136,7 +136,7 @@ async def logout(request: Request) -> Response:
 
 
 @routes("GET", "/auth/me", gives={200: UserView}, access=Access.CUSTOMER)
-async def me(request: Request) -> Response:
+async def show_me(request: Request) -> Response:
     """Who is signed in."""
     return json(user_view(await transact(request.ports, service.customer, _customer(request))))
 
@@ -152,7 +152,7 @@ async def list_addresses(request: Request) -> Response:
     "POST",
     "/api/addresses",
     takes=Address,
-    gives={201: AddressView},
+    gives={201: SavedAddressView},
     problems=(TooManyAddresses,),
     access=Access.CUSTOMER,
 )
@@ -179,8 +179,8 @@ def user_view(customer: Customer) -> UserView:
     return UserView(customer.id, customer.email, customer.name, customer.role, customer.created_at)
 
 
-def _address_view(saved: SavedAddress) -> AddressView:
-    return AddressView(saved.id, saved.address)
+def _address_view(saved: SavedAddress) -> SavedAddressView:
+    return SavedAddressView(saved.id, saved.address)
 
 
 def _customer(request: Request) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,11 +13,13 @@ from ecokart.core.records import Table
 
 SESSION_LENGTH = timedelta(days=7)
 MAX_ADDRESSES = 20
-COUNTRIES = ("DE", "AT", "CH")
 
 # Something, an @, something with a dot: the rest only a mail that arrives can tell (RFC 5321 allows 254).
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\".]+$")]
+Email = Annotated[
+    str, Meta(max_length=254, pattern=r"^[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\".]+(?!\s)$")
+]
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
+Country = Literal["DE", "AT", "CH"]
 ShortText = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
 
 
@@ -45,15 +47,15 @@ class BadEmail(Invalid):
     """This isn't an e-mail address."""
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Address(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where parcels go. `country` is an ISO 3166-1 code of a country we deliver to."""
 
     name: ShortText
     company: Annotated[str, Meta(max_length=100)] = ""
     street: ShortText
-    postal_code: Annotated[str, Meta(pattern=r"^[0-9]{4,5}$")]
+    postal_code: Annotated[str, Meta(pattern=r"^[0-9]{4,5}(?!\s)$")]
     city: ShortText
-    country: Annotated[str, Meta(pattern="^(DE|AT|CH)$")] = "DE"
+    country: Country = "DE"
 
 
 class SavedAddress(msgspec.Struct, frozen=True):

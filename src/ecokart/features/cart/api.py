@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -24,7 +23,7 @@ from ecokart.features.cart.model import (
 from ecokart.features.catalog.model import ChoiceNeeded, NoSuchProduct, OutOfStock
 from ecokart.web.i18n import language_of
 from ecokart.web.requests import Request
-from ecokart.web.responses import json
+from ecokart.web.responses import Moment, json
 from ecokart.web.routing import Access, Routes
 from ecokart.web.visitors import keep_guest, owner_or_new_guest
 
@@ -32,6 +31,10 @@ routes = Routes("Cart", access=Access.ANYONE)
 
 Quantity = Annotated[int, Meta(ge=1, le=MAX_QUANTITY)]
 Name = Annotated[str, Meta(max_length=100)]
+
+
+class ArticleNeeded(Invalid):
+    """Say which article."""
 
 
 class NewItem(msgspec.Struct, rename="camel"):
@@ -46,7 +49,7 @@ class NewQuantity(msgspec.Struct):
     quantity: Quantity
 
 
-class ItemView(msgspec.Struct, rename="camel"):
+class CartItemView(msgspec.Struct, rename="camel"):
     """A line. `price` is what it was when the article was put in; `reserved` says whether it is held."""
 
     product_id: str
@@ -61,15 +64,15 @@ class ItemView(msgspec.Struct, rename="camel"):
 class CartView(msgspec.Struct, rename="camel"):
     """A cart. Until `reservedUntil` nobody else can buy what is in it."""
 
-    items: list[ItemView]
+    items: list[CartItemView]
     total_amount: Decimal
     currency: str
-    updated_at: datetime
-    reserved_until: datetime | None
+    updated_at: Moment
+    reserved_until: Moment | None
 
 
 @routes("GET", "/api/cart", gives={200: CartView})
-async def show(request: Request) -> Response:
+async def show_cart(request: Request) -> Response:
     """One's own cart."""
     ports = request.ports
     cart = await service.look(ports.records, request.visitor.owner, ports.clock.now())
@@ -81,16 +84,17 @@ async def show(request: Request) -> Response:
     "/api/cart",
     takes=NewItem,
     gives={200: CartView},
-    problems=(NoSuchProduct, ChoiceNeeded, OutOfStock, TooManyPieces, CartFull),
+    problems=(NoSuchProduct, ChoiceNeeded, OutOfStock, TooManyPieces, CartFull, ArticleNeeded),
+    new_guests=True,
 )
-async def add(request: Request, body: NewItem) -> Response:
+async def add_to_cart(request: Request, body: NewItem) -> Response:
     """Put an article into the cart.
 
     What is put in is reserved for two hours after the last change. A guest gets a cookie by which
     the cart is theirs.
     """
     if not body.sku and not body.product_id:
-        raise Invalid(errors=(FieldError("productId", "Give a productId or a sku."),))
+        raise ArticleNeeded(errors=(FieldError("productId", "Give a productId or a sku."),))
     owner = owner_or_new_guest(request)
     cart = await transact(
         request.ports, service.add, owner, body.quantity, sku=body.sku, product_id=body.product_id
@@ -115,7 +119,7 @@ async def set_quantity(request: Request, sku: str, body: NewQuantity) -> Respons
 
 
 @routes("DELETE", "/api/cart/items/{sku}", gives={200: CartView}, problems=(NoSuchLine,))
-async def remove(request: Request, sku: str) -> Response:
+async def remove_from_cart(request: Request, sku: str) -> Response:
     """Take an article out of the cart."""
     owner = request.visitor.owner or ""
     if not owner:
@@ -134,8 +138,8 @@ def view(cart: Cart, language: str) -> CartView:
     )
 
 
-def _item(line: Line, language: str) -> ItemView:
-    return ItemView(
+def _item(line: Line, language: str) -> CartItemView:
+    return CartItemView(
         product_id=line.product_id,
         sku=line.sku,
         name=line.title[language],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 
 import msgspec
@@ -14,7 +13,7 @@ from ecokart.web import paging
 from ecokart.web.i18n import language_of
 from ecokart.web.paging import BadCursor, CursorText, Limit
 from ecokart.web.requests import Request
-from ecokart.web.responses import Ready, encode_json
+from ecokart.web.responses import Moment, Ready, encode_json
 from ecokart.web.routing import Routes
 
 routes = Routes("Products")
@@ -78,8 +77,8 @@ class ProductView(msgspec.Struct, rename="camel"):
     origin: str
     options: list[OptionView]
     variants: list[VariantView]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class ProductList(msgspec.Struct, rename="camel"):
@@ -131,7 +130,13 @@ class Answers:
         return ready
 
 
-@routes("GET", "/api/products", query=ListQuery, gives={200: ProductList}, problems=(BadCursor,))
+@routes(
+    "GET",
+    "/api/products",
+    query=ListQuery,
+    gives={200: ProductList, 304: None},
+    problems=(BadCursor,),
+)
 async def list_products(request: Request, query: ListQuery) -> Response:
     """The products, page by page.
 
@@ -141,7 +146,7 @@ async def list_products(request: Request, query: ListQuery) -> Response:
     return request.use(Answers).page(query, language_of(request)).answer(request)
 
 
-@routes("GET", "/api/products/{id}", gives={200: ProductView}, problems=(NoSuchProduct,))
+@routes("GET", "/api/products/{id}", gives={200: ProductView, 304: None}, problems=(NoSuchProduct,))
 async def show_product(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
     """One product with its variants."""
     return request.use(Answers).one(id, language_of(request)).answer(request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 
 import msgspec
@@ -29,7 +28,7 @@ from ecokart.web.i18n import language_of
 from ecokart.web.idempotency import BadIdempotencyKey, once
 from ecokart.web.paging import BadCursor, CursorText, Limit
 from ecokart.web.requests import Request
-from ecokart.web.responses import json
+from ecokart.web.responses import Moment, json
 from ecokart.web.routing import Access, Routes
 
 routes = Routes("Orders", access=Access.ANYONE)
@@ -47,7 +46,7 @@ class ListQuery(msgspec.Struct):
     cursor: CursorText = ""
 
 
-class ItemView(msgspec.Struct, rename="camel"):
+class OrderItemView(msgspec.Struct, rename="camel"):
     product_id: str
     sku: str
     name: str
@@ -64,9 +63,9 @@ class TaxView(msgspec.Struct):
     tax: Decimal
 
 
-class StepView(msgspec.Struct):
+class OrderStepView(msgspec.Struct):
     status: Status
-    at: datetime
+    at: Moment
 
 
 class OrderView(msgspec.Struct, rename="camel"):
@@ -75,7 +74,7 @@ class OrderView(msgspec.Struct, rename="camel"):
     id: str
     user_id: str | None
     email: str
-    items: list[ItemView]
+    items: list[OrderItemView]
     goods_amount: Decimal
     shipping_amount: Decimal
     total_amount: Decimal
@@ -84,8 +83,8 @@ class OrderView(msgspec.Struct, rename="camel"):
     address: Address | None
     payment: str
     status: Status
-    history: list[StepView]
-    created_at: datetime
+    history: list[OrderStepView]
+    created_at: Moment
 
 
 class OrderList(msgspec.Struct, rename="camel"):
@@ -109,7 +108,7 @@ class OrderList(msgspec.Struct, rename="camel"):
     limited="orders",
     idempotent=True,
 )
-async def place(request: Request, body: NewOrder) -> Response:
+async def place_order(request: Request, body: NewOrder) -> Response:
     """Order what is in the cart.
 
     All of it or nothing: stock, order and cart change in one transaction. Paid by invoice.
@@ -141,7 +140,7 @@ async def list_orders(request: Request, query: ListQuery) -> Response:
 
 
 @routes("GET", "/api/orders/{id}", gives={200: OrderView}, problems=(NoSuchOrder,))
-async def show(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
+async def show_order(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
     """One of one's own orders. Somebody else's isn't there."""
     order = await service.one(request.ports.records, request.visitor.owner, id)
     return json(view(order, language_of(request)))
@@ -153,7 +152,7 @@ async def show(request: Request, id: str) -> Response:  # noqa: A002 (the path's
     gives={200: OrderView},
     problems=(NoSuchOrder, TooLateToCancel),
 )
-async def cancel(request: Request, id: str) -> Response:  # noqa: A002
+async def cancel_order(request: Request, id: str) -> Response:  # noqa: A002
     """Call off an order while it is PENDING."""
     order = await transact(request.ports, service.cancel, request.visitor.owner, id)
     return json(view(order, language_of(request)))
@@ -179,13 +178,13 @@ def view(order: Order, language: str) -> OrderView:
         address=order.address,
         payment="invoice",
         status=order.status,
-        history=[StepView(step.status, step.at) for step in order.steps],
+        history=[OrderStepView(step.status, step.at) for step in order.steps],
         created_at=order.placed_at,
     )
 
 
-def _item(line: OrderLine, language: str) -> ItemView:
-    return ItemView(
+def _item(line: OrderLine, language: str) -> OrderItemView:
+    return OrderItemView(
         product_id=line.product_id,
         sku=line.sku,
         name=line.name[language],
