@@ -72,6 +72,20 @@ async def add_customer(
     return customer
 
 
+async def take_over(tx: Transaction, customer_id: str, *, name: str) -> bool:
+    """An account for a customer of the past, known by name alone; False if it is here already.
+
+    Without an e-mail address or a password nobody can sign in with it.
+    """
+    if await tx.get(CUSTOMERS, customer_id):
+        return False
+    tx.add(
+        CUSTOMERS,
+        Customer(id=customer_id, email="", name=name, password_hash="", created_at=tx.now),
+    )
+    return True
+
+
 async def begin_session(tx: Transaction, customer_id: str, renewed_hash: str | None) -> Session:
     """Sign the customer in for seven days, and keep the password's renewed hash if there is one."""
     customer = await tx.get(CUSTOMERS, customer_id)

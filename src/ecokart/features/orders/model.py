@@ -82,7 +82,8 @@ class Step(msgspec.Struct, frozen=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order. `owner` is who placed it: a customer's id, `guest:…`, or "" for orders from elsewhere.
 
-    Totals are gross; `taxes` says what is in them. `reference` names the order where it came from.
+    Totals are gross; `taxes` says what is in them. `reference` names the order where it came from;
+    `country` is where it went as that source writes it, for orders whose address isn't known.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     email: str
     language: str = "de"
     address: Address | None
+    country: str = ""
     lines: tuple[OrderLine, ...]
     goods: Money
     shipping: Money

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import msgspec
 
-from ecokart.core.money import Money
 from ecokart.core.ports import Records
 from ecokart.core.records import Cursor, Page
 from ecokart.core.transaction import Transaction
 from ecokart.features.accounts.model import Address
 from ecokart.features.cart import service as cart
 from ecokart.features.catalog import service as catalog
-from ecokart.features.orders.events import OrderCancelled, OrderImported, OrderPlaced
+from ecokart.features.orders.events import OrderCancelled, OrderPlaced
 from ecokart.features.orders.model import (
     ORDERS,
     CartEmpty,
@@ -134,46 +132,3 @@ def _order(tx: Transaction, buyer: Buyer, lines: Sequence[OrderLine]) -> Order:
         steps=(Step(Status.PENDING, tx.now),),
         placed_at=tx.now,
     )
-
-
-class PastOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order that was fulfilled elsewhere. `id` is given, so that taking it over again is refused."""
-
-    id: str
-    owner: str
-    lines: tuple[OrderLine, ...]
-    placed_at: datetime
-    source: str
-    reference: str
-
-
-async def take_over(tx: Transaction, past: PastOrder) -> Order | None:
-    """Write down a past order and take its pieces off the stock; None if it is here already.
-
-    It is complete as it comes: nobody is charged, written to or sent anything. Raises `OutOfStock`.
-    """
-    if await tx.get(ORDERS, past.id):
-        return None
-    for line in past.lines:
-        catalog.sell(tx, line.sku, line.quantity, reserved=False)
-    goods = sum([line.total for line in past.lines[1:]], past.lines[0].total)
-    free = Money(0, goods.currency)
-    order = Order(
-        id=past.id,
-        owner=past.owner,
-        email="",
-        address=None,
-        lines=past.lines,
-        goods=goods,
-        shipping=free,
-        total=goods,
-        taxes=tax_lines("", [(line.tax, line.total) for line in past.lines], free),
-        status=Status.COMPLETED,
-        steps=(Step(Status.COMPLETED, past.placed_at),),
-        placed_at=past.placed_at,
-        source=past.source,
-        reference=past.reference,
-    )
-    tx.put(ORDERS, order)
-    tx.emit(OrderImported(order_id=order.id))
-    return order
