@@ -1,0 +1,62 @@
+"""`python -m bench`: measure what we claim, each figure beside its floor in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import uvloop
+
+from bench import figures
+from bench.measures import MEASURES, Bench
+from bench.processes import load_core, server_core, stay_on
+
+
+def main() -> None:
+    options = _options()
+    stay_on(load_core())
+    before = figures.latest()
+    with tempfile.TemporaryDirectory(prefix="ecokart-bench-", dir=options.folder) as folder:
+        bench = Bench(Path(folder), options.seconds, options.clients, options.rounds)
+        cores = f"server on core {server_core()}, load on core {load_core()}"
+        print(f"{figures.machine()}; {cores}; data in {folder}\n")
+        uvloop.run(_measure(bench, options.only or list(MEASURES)))
+    shown = figures.table(bench.figures, before)
+    print(f"\n{shown}\n")
+    for line in bench.skipped:
+        print(f"skipped: {line}")
+    if options.keep or not options.only:
+        notes = {"clients": options.clients, "rounds": options.rounds, "seconds": options.seconds}
+        print(f"kept as {figures.keep(bench.figures, shown, notes)}")
+    sys.exit(0 if all(figure.kept for figure in bench.figures) else 1)
+
+
+async def _measure(bench: Bench, names: list[str]) -> None:
+    try:
+        for name in names:
+            started, already = perf_counter(), len(bench.figures)
+            await MEASURES[name](bench)
+            print(f"{name}: {perf_counter() - started:.0f} s")
+            for figure in bench.figures[already:]:
+                print(f"    {figure.name}: {figure.value:,.4g} {figure.unit}")
+    finally:
+        await bench.close()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(MEASURES), help="some measures alone")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a round (default 3)")
+    parser.add_argument("--clients", type=int, default=64, help="at once (default 64)")
+    parser.add_argument("--rounds", type=int, default=3, help="floor and shop in turn (default 3)")
+    parser.add_argument("--folder", help="where the data lies while it is measured")
+    parser.add_argument("--keep", action="store_true", help="keep the result of some measures too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""The measures: what is asked of the shop and of its floor, in turn, in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import perf_counter
+
+from bench import floor, processes
+from bench.books import Backlog, backlog
+from bench.crowd import PASSWORD, Basket, Crowd, Customer, crowd
+from bench.figures import Figure
+from bench.load import Answer, Scenario, Tally, always, percentile, request, run
+from bench.processes import Server, free_port
+
+ADDRESS = {"name": "Bea Bench", "street": "Messweg 1", "postalCode": "10115", "city": "Berlin"}
+ORDER = json.dumps({"address": ADDRESS}).encode()
+LIST, PAGE = "/api/products", "/products/prod-001"
+HOT = "EK-006"
+SIGN_IN_CLIENTS = 8
+STARTS = 5
+ORDER_ROUND = 2.5  # times the seconds of a round, so that a pipeline that falls behind has time to show it
+QUIET_SECONDS = 40.0
+
+_keys = count()
+
+
+class Bench:
+    """A shop and its floor, both answering, and the figures so far."""
+
+    def __init__(self, folder: Path, seconds: float, clients: int, rounds: int) -> None:
+        self.folder, self.seconds, self.clients, self.rounds = folder, seconds, clients, rounds
+        self.figures: list[Figure] = []
+        self.skipped: list[str] = []
+        self.random = Random(1)
+        self.recorded: dict[str, bytes] = {}
+        self._opened = AsyncExitStack()
+        self._shop: Server | None = None
+
+    async def opened(self) -> tuple[Server, Server, Crowd]:
+        """The shop, the floor with the shop's own answers in it, and the crowd that buys."""
+        if self._shop is None:
+            folder = self.folder / "shop"
+            folder.mkdir()
+            self._shop = processes.shop(folder, free_port())
+            self._crowd = await self._opened.enter_async_context(crowd(folder))
+            await self._crowd.stock_up()
+            self.recorded = await self._record(self._shop, self._crowd)
+            self._floor = floor.start(self.folder / "floor", self.recorded)
+        return self._shop, self._floor, self._crowd
+
+    async def close(self) -> None:
+        await self._opened.aclose()
+        if self._shop:
+            self._floor.stop()
+            self._shop.stop()
+
+    def note(self, name: str, value: float, unit: str, **demand: float | bool) -> None:
+        self.figures.append(Figure(name, value, unit, **demand))  # type: ignore[arg-type]
+
+    async def in_turn(
+        self, of_floor: Callable[[], Awaitable[Tally]], of_shop: Callable[[], Awaitable[Tally]]
+    ) -> tuple[float, list[Tally]]:
+        """Floor and shop one after the other, round after round: the floor's median, the shop's runs."""
+        lowest, runs = [], []
+        for _ in range(self.rounds):
+            lowest.append((await of_floor()).per_second)
+            runs.append(await of_shop())
+        return median(lowest), runs
+
+    @staticmethod
+    async def _record(shop: Server, buyers: Crowd) -> dict[str, bytes]:
+        (buyer,) = await buyers.come(buyers.baskets(1, Random(1)))
+        recorded = {
+            "list": await _one(shop.port, request("GET", LIST)),
+            "page": await _one(shop.port, request("GET", PAGE)),
+            "order": await _one(shop.port, _order(buyer)),
+        }
+        return {name: answer.body for name, answer in recorded.items() if answer.status < 300}
+
+
+async def start(bench: Bench) -> None:
+    """From nothing to the first answer; what the process then weighs; what importing it costs."""
+    folder = bench.folder / "start"
+    folder.mkdir()
+    times, sizes = [], []
+    for _ in range(1 + STARTS):
+        server = processes.shop(folder, free_port())
+        await asyncio.sleep(0.5)  # the worker and the shelf have begun
+        times.append(server.seconds_to_first_answer)
+        sizes.append(server.memory_mb())
+        server.stop()
+    bench.note("first start, with the demo goods", times[0], "s", less_is_better=True)
+    bench.note("start to first answer", median(times[1:]), "s", less_is_better=True)
+    bench.note("memory after the start", median(sizes[1:]), "MB", at_most=100)
+    imported = median(_run_seconds("import ecokart.app") for _ in range(STARTS))
+    bare = median(_run_seconds("pass") for _ in range(STARTS))
+    bench.note("import of the application", (imported - bare) * 1000, "ms", at_most=350)
+
+
+async def product_list(bench: Bench) -> None:
+    """The JSON of all demo products."""
+    floor_rate, runs = await _same_request(bench, "/list", LIST)
+    bench.note("product list", _rate(runs), "req/s")
+    bench.note("product list, floor", floor_rate, "req/s")
+    bench.note("product list, of its floor", _rate(runs) / floor_rate, "", at_least=0.6)
+    bench.note("product list, p99", _ms(runs, 99), "ms", less_is_better=True)
+
+
+async def product_page(bench: Bench) -> None:
+    """The HTML page of a product, as a guest sees it."""
+    await bench.opened()
+    if "page" not in bench.recorded:
+        bench.skipped.append(f"product page: {PAGE} isn't there yet")
+        return
+    floor_rate, runs = await _same_request(bench, "/page", PAGE)
+    bench.note("product page", _rate(runs), "req/s", at_least=min(1500, 0.05 * floor_rate))
+    bench.note("product page, of its floor", _rate(runs) / floor_rate, "")
+    bench.note("product page, p99", _ms(runs, 99), "ms", less_is_better=True)
+
+
+async def sign_in(bench: Bench) -> None:
+    """What checking a password costs: on purpose a lot, and it must not cost the others their answers."""
+    shop, _, buyers = await bench.opened()
+    customers = await buyers.come([[]] * SIGN_IN_CLIENTS)
+    asked = [_json("/auth/login", email=one.email, password=PASSWORD) for one in customers]
+    signed_in = await run(shop.port, map(always, asked), seconds=bench.seconds)
+    signed_in.all_are(200)
+    bench.note("sign-in, 8 clients", signed_in.per_second, "req/s")
+    bench.note("sign-in, p50", signed_in.milliseconds(50), "ms", less_is_better=True)
+
+
+async def orders(bench: Bench) -> None:
+    """POST /api/orders with token, session, key, and a filled cart; the pipeline works meanwhile."""
+    _, _, buyers = await bench.opened()
+    await _orders(bench, "orders", lambda n: buyers.baskets(n, bench.random), demanded=True)
+
+
+async def orders_of_one_product(bench: Bench) -> None:
+    """The same with everybody after one product: one stock record, changed by every order."""
+    await _orders(bench, "orders of one product", lambda n: [[(HOT, 1)]] * n, demanded=False)
+
+
+async def purchase(bench: Bench) -> None:
+    """Add to the cart, order, and again: what a customer does to buy."""
+    shop, _, buyers = await bench.opened()
+    customers = await buyers.come([[]] * bench.clients)
+    times: list[float] = []
+    buying = [_purchases(one, buyers.skus, times, bench.random) for one in customers]
+    bought = await run(shop.port, buying, seconds=bench.seconds)
+    if set(bought.statuses) - {200, 201}:
+        bought.all_are(201)
+    bench.note("purchases (cart, then order)", len(times) / bought.elapsed, "/s")
+    bench.note("purchase, p50", percentile(times, 50) * 1000, "ms", less_is_better=True)
+    bench.note("purchase, p99", percentile(times, 99) * 1000, "ms", less_is_better=True)
+    await _until_quiet(bench.folder / "shop")
+
+
+MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "orders": orders,
+    "hot": orders_of_one_product,
+    "purchase": purchase,
+    "signin": sign_in,
+    "list": product_list,
+    "page": product_page,
+    "start": start,
+}
+
+
+async def _orders(
+    bench: Bench, name: str, baskets: Callable[[int], Sequence[Basket]], *, demanded: bool
+) -> None:
+    shop, lowest, buyers = await bench.opened()
+    folder = bench.folder / "shop"
+    seconds = bench.seconds * ORDER_ROUND
+    behind: list[Backlog] = []
+    quiet: list[tuple[float, float]] = []
+    # How many carts a round will need is told by a short one, whose figures are not used.
+    warm = await _order_all(shop.port, await buyers.come(baskets(1000)), bench.clients, seconds)
+    await _until_quiet(folder)
+
+    async def of_floor() -> Tally:
+        asked = [request("POST", "/order", ORDER, token="t" * 200, key="k" * 20)] * bench.clients
+        return await run(lowest.port, map(always, asked), seconds=bench.seconds)
+
+    async def of_shop() -> Tally:
+        customers = await buyers.come(baskets(int(warm.per_second * seconds * 1.5)))
+        tally = await _order_all(shop.port, customers, bench.clients, seconds)
+        tally.all_are(201)
+        behind.append(backlog(folder))
+        quiet.append(await _until_quiet(folder))
+        return tally
+
+    floor_rate, runs = await bench.in_turn(of_floor, of_shop)
+    rate, ratio, p99 = _rate(runs), _rate(runs) / floor_rate, _ms(runs, 99)
+    bench.note(name, rate, "/s")
+    bench.note(f"{name}, floor", floor_rate, "/s")
+    bench.note(f"{name}, of its floor", ratio, "", **({"at_least": 0.12} if demanded else {}))
+    bench.note(f"{name}, p50", _ms(runs, 50), "ms", less_is_better=True)
+    bench.note(f"{name}, p99", p99, "ms", **({"at_most": 60} if demanded else {}))
+    oldest = max(one.oldest_seconds for one in behind)
+    bench.note(f"{name}: oldest unfinished at the end", oldest, "s", at_most=5)
+    waiting = max(one.orders for one in behind)
+    bench.note(f"{name}: unfinished at the end", waiting, "orders", less_is_better=True)
+    for what, seconds_more in zip(("completed", "confirmed by mail"), zip(*quiet, strict=True)):  # noqa: B905
+        until = max(seconds_more)
+        bench.note(f"{name}: after the end, until all are {what}", until, "s", less_is_better=True)
+
+
+async def _order_all(
+    port: int, customers: list[Customer], clients: int, seconds: float
+) -> Tally:
+    """Each client takes one customer after the other and places the order of their cart."""
+    waiting = iter([_order(customer) for customer in customers])
+
+    def client() -> Scenario:
+        for asked in waiting:
+            yield asked
+
+    return await run(port, [client() for _ in range(clients)], seconds=seconds)
+
+
+def _purchases(who: Customer, skus: list[str], times: list[float], random: Random) -> Scenario:
+    while True:
+        started = perf_counter()
+        yield _json("/api/cart", token=who.token, sku=random.choice(skus), quantity=1)
+        answer = yield _order(who)
+        if answer.status == 201:
+            times.append(perf_counter() - started)
+
+
+async def _same_request(bench: Bench, of_floor: str, of_shop: str) -> tuple[float, list[Tally]]:
+    shop, lowest, _ = await bench.opened()
+
+    async def ask(port: int, path: str) -> Tally:
+        asked = [request("GET", path)] * bench.clients
+        tally = await run(port, map(always, asked), seconds=bench.seconds)
+        tally.all_are(200)
+        return tally
+
+    return await bench.in_turn(lambda: ask(lowest.port, of_floor), lambda: ask(shop.port, of_shop))
+
+
+async def _until_quiet(folder: Path) -> tuple[float, float]:
+    """Seconds from now until no order is unfinished, and until no confirmation waits to be written."""
+    started = perf_counter()
+    completed = 0.0
+    while (passed := perf_counter() - started) < QUIET_SECONDS:
+        left = backlog(folder)
+        if not left.orders:
+            completed = completed or passed
+            if not left.mails:
+                return completed, passed
+        await asyncio.sleep(0.05)
+    return completed or QUIET_SECONDS, QUIET_SECONDS
+
+
+async def _one(port: int, asked: bytes) -> Answer:
+    answers: list[Answer] = []
+
+    def once() -> Scenario:
+        answers.append((yield asked))
+
+    await run(port, [once()])
+    return answers[0]
+
+
+def _order(customer: Customer) -> bytes:
+    return request("POST", "/api/orders", ORDER, token=customer.token, key=f"bench-{next(_keys)}")
+
+
+def _json(path: str, *, token: str = "", **body: object) -> bytes:
+    return request("POST", path, json.dumps(body).encode(), token=token)
+
+
+def _rate(runs: list[Tally]) -> float:
+    return median(tally.per_second for tally in runs)
+
+
+def _ms(runs: list[Tally], percent: float) -> float:
+    return median(tally.milliseconds(percent) for tally in runs)
+
+
+def _run_seconds(code: str) -> float:
+    started = perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return perf_counter() - started
