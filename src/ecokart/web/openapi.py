@@ -6,8 +6,10 @@ the routes in `examples.json`, by method and path, and a test plays them all to 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from functools import cached_property
 from http import HTTPStatus
 from importlib.resources import files
@@ -165,7 +167,8 @@ def example_of(endpoint: Endpoint) -> Json:
 def _examples(module: str) -> dict[str, Json]:
     if module not in _EXAMPLES:
         file = files(module.rpartition(".")[0]) / "examples.json"
-        _EXAMPLES[module] = msgspec.json.decode(file.read_bytes())
+        # As decimals, so that an amount keeps its two places.
+        _EXAMPLES[module] = json.loads(file.read_text("utf-8"), parse_float=Decimal)
     return _EXAMPLES[module]
 
 
