@@ -6,17 +6,25 @@ is read in one transaction: the books must balance at every moment, not only whe
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
+WHOLE_WAYS = (["PENDING", "PROCESSING", "COMPLETED"], ["PENDING", "CANCELLED"])
+ORDER_ID = re.compile(r"EK-\d{6}-\w{6}")
+QUIET_SECONDS = 40.0
 UNFINISHED = ("PENDING", "PROCESSING")
 
 
@@ -39,14 +47,8 @@ class Books:
 
     def sold(self) -> Counter[str]:
         """Pieces by SKU in orders that weren't cancelled."""
-        return Counter(
-            {
-                sku: count
-                for order in self.orders.values()
-                if order["status"] != "CANCELLED"
-                for sku, count in pieces(order).items()
-            }
-        )
+        real = (o for o in self.orders.values() if o["source"] == "shop")
+        return _total(pieces(order) for order in real if order["status"] != "CANCELLED")
 
     def supplied(self) -> dict[str, int]:
         """What must have been there in the beginning, if nothing was lost or made from nothing."""
@@ -55,12 +57,12 @@ class Books:
 
     def held(self) -> Counter[str]:
         """Pieces by SKU that carts keep aside."""
-        held: Counter[str] = Counter()
-        for cart in self.carts:
-            for line in cart["lines"]:
-                if line.get("held", True):
-                    held[line["sku"]] += line["quantity"]
-        return held
+        return _total(
+            Counter({line["sku"]: line["quantity"]})
+            for cart in self.carts
+            for line in cart["lines"]
+            if line["held"]
+        )
 
 
 def pieces(order: Mapping[str, Any]) -> Counter[str]:
@@ -69,6 +71,13 @@ def pieces(order: Mapping[str, Any]) -> Counter[str]:
     for line in order["lines"]:
         counts[line["sku"]] += line["quantity"]
     return counts
+
+
+def _total(counters: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return total
 
 
 def read(folder: Path) -> Books:
@@ -104,9 +113,36 @@ def imbalances(books: Books, supplied: Mapping[str, int]) -> list[str]:
             )
     wrong += [f"{sku} was sold without a stock." for sku in sold if sku not in books.stock]
     wrong += [f"{order_id} has no lines." for order_id, o in books.orders.items() if not o["lines"]]
-    wrong += [f"Key's order {marked} isn't there." for marked in set(books.marked) - {*books.orders}]
+    wrong += [
+        f"Key's order {marked} isn't there." for marked in set(books.marked) - {*books.orders}
+    ]
     twice = [order_id for order_id, count in Counter(books.marked).items() if count > 1]
     return wrong + [f"{order_id} was answered to two keys." for order_id in twice]
+
+
+def unfinished(books: Books, folder: Path) -> list[str]:
+    """Sentences for what is left undone or was done twice, when all should be at its end."""
+    wrong = [f"{books.outbox} events were never handed on."] if books.outbox else []
+    wrong += [f"Job {job['id']} is left, in {job['place']}." for job in books.jobs]
+    mails = confirmations(folder)
+    for order_id, order in books.orders.items():
+        steps = [step["status"] for step in order["steps"]]
+        if steps not in WHOLE_WAYS:
+            wrong.append(f"{order_id} went {' → '.join(steps)}.")
+        if mails[order_id] != 1:
+            wrong.append(f"{order_id} was confirmed {mails[order_id]} times.")
+    return wrong + [
+        f"A mail confirms {o}, which isn't there." for o in mails if o not in books.orders
+    ]
+
+
+def confirmations(folder: Path) -> Counter[str]:
+    """How many mails were written for each order, told from their subjects."""
+    subjects = [
+        str(message_from_bytes(mail.read_bytes(), policy=default)["Subject"])
+        for mail in (folder / "mail").glob("*.eml")
+    ]
+    return Counter([found[0] for subject in subjects if (found := ORDER_ID.search(subject))])
 
 
 class Backlog(NamedTuple):
@@ -132,6 +168,23 @@ def backlog(folder: Path) -> Backlog:
         ).fetchone()
     age = now - datetime.fromisoformat(oldest).timestamp() if oldest else 0.0
     return Backlog(orders, age, mails + placed)
+
+
+async def until_quiet(folder: Path) -> tuple[float, float]:
+    """Seconds from now until no order is unfinished, and until no confirmation waits to be written.
+
+    After forty seconds it gives up; then the second number says so.
+    """
+    started = perf_counter()
+    completed = 0.0
+    while (passed := perf_counter() - started) < QUIET_SECONDS:
+        left = backlog(folder)
+        if not left.orders:
+            completed = completed or passed
+            if not left.mails:
+                return completed, passed
+        await asyncio.sleep(0.05)
+    return completed or QUIET_SECONDS, QUIET_SECONDS
 
 
 def _open(folder: Path) -> sqlite3.Connection:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from bench.books import read
+from bench.load import request
+from bench.processes import settings_of
 from ecokart.app import open_ports
+from ecokart.core.clock import Clock
 from ecokart.core.ports import Ports
 from ecokart.core.transaction import Transaction, transact
 from ecokart.features.accounts import passwords
@@ -19,18 +24,33 @@ from ecokart.features.accounts.tokens import Tokens
 from ecokart.features.cart import service as cart
 from ecokart.features.catalog import service as catalog
 
-from bench.books import read
-from bench.processes import settings_of
-
 PASSWORD = "a password of the bench"  # noqa: S105 (of customers who exist for a minute)
+ADDRESS = {"name": "Bea Bench", "street": "Messweg 1", "postalCode": "10115", "city": "Berlin"}
+ORDER = json.dumps({"address": ADDRESS}).encode()
 PLENTY = 10_000_000
 PER_TRANSACTION = 15  # customers; with their carts and the stock they reserve under 100 writes
 AT_ONCE = 8  # transactions, so that they share their syncs
 
 
 class Customer(NamedTuple):
+    """Somebody with an account and a session; what they ask, ready to be sent."""
+
+    id: str
     email: str
     token: str
+
+    def signs_in(self) -> bytes:
+        return _post("/auth/login", {"email": self.email, "password": PASSWORD})
+
+    def puts_in(self, sku: str, quantity: int = 1) -> bytes:
+        return _post("/api/cart", {"sku": sku, "quantity": quantity}, token=self.token)
+
+    def orders(self, key: str) -> bytes:
+        return request("POST", "/api/orders", ORDER, token=self.token, key=key)
+
+
+def _post(path: str, body: dict[str, object], *, token: str = "") -> bytes:
+    return request("POST", path, json.dumps(body).encode(), token=token)
 
 
 Basket = Sequence[tuple[str, int]]
@@ -56,7 +76,8 @@ class Crowd:
             ]
             for sessions in await asyncio.gather(*come):
                 customers += [
-                    Customer(email, self._tokens.issue(session)) for email, session in sessions
+                    Customer(session.customer_id, email, self._tokens.issue(session))
+                    for email, session in sessions
                 ]
         return customers
 
@@ -95,10 +116,10 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(folder: Path) -> AsyncIterator[Crowd]:
+async def crowd(folder: Path, clock: Clock | None = None) -> AsyncIterator[Crowd]:
     """The crowd of the shop in that folder, which has been started once."""
     settings, _ = settings_of(folder, 0)
-    ports = open_ports(settings)
+    ports = open_ports(settings, clock)
     skus = sorted(read(folder).stock)
     try:
         yield Crowd(ports, Tokens(settings.secret), skus, await passwords.hashed(PASSWORD))

@@ -51,7 +51,10 @@ class Figure:
 
 def table(figures: Iterable[Figure], before: dict[str, float]) -> str:
     """A markdown table of the figures, beside those of the run before."""
-    lines = ["| figure | measured | demanded | kept | since the last run |", "|---|--:|--:|---|---|"]
+    lines = [
+        "| figure | measured | demanded | kept | since the last run |",
+        "|---|--:|--:|---|---|",
+    ]
     for figure in figures:
         kept = "" if not figure.demand else "yes" if figure.kept else "**no**"
         change = figure.compared_to(before[figure.name]) if figure.name in before else "new"

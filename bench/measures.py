@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,20 +14,19 @@ from statistics import median
 from time import perf_counter
 
 from bench import floor, processes
-from bench.books import Backlog, backlog
-from bench.crowd import PASSWORD, Basket, Crowd, Customer, crowd
+from bench.books import Backlog, backlog, until_quiet
+from bench.crowd import ORDER, Basket, Crowd, Customer, crowd
 from bench.figures import Figure
 from bench.load import Answer, Scenario, Tally, always, percentile, request, run
 from bench.processes import Server, free_port
 
-ADDRESS = {"name": "Bea Bench", "street": "Messweg 1", "postalCode": "10115", "city": "Berlin"}
-ORDER = json.dumps({"address": ADDRESS}).encode()
 LIST, PAGE = "/api/products", "/products/prod-001"
 HOT = "EK-006"
 SIGN_IN_CLIENTS = 8
 STARTS = 5
-ORDER_ROUND = 2.5  # times the seconds of a round, so that a pipeline that falls behind has time to show it
-QUIET_SECONDS = 40.0
+ORDER_ROUND = (
+    2.5  # times the seconds of a round, so that a pipeline that falls behind has time to show it
+)
 
 _keys = count()
 
@@ -82,7 +80,7 @@ class Bench:
         recorded = {
             "list": await _one(shop.port, request("GET", LIST)),
             "page": await _one(shop.port, request("GET", PAGE)),
-            "order": await _one(shop.port, _order(buyer)),
+            "order": await _one(shop.port, buyer.orders(_key())),
         }
         return {name: answer.body for name, answer in recorded.items() if answer.status < 300}
 
@@ -131,7 +129,7 @@ async def sign_in(bench: Bench) -> None:
     """What checking a password costs: on purpose a lot, and it must not cost the others their answers."""
     shop, _, buyers = await bench.opened()
     customers = await buyers.come([[]] * SIGN_IN_CLIENTS)
-    asked = [_json("/auth/login", email=one.email, password=PASSWORD) for one in customers]
+    asked = [one.signs_in() for one in customers]
     signed_in = await run(shop.port, map(always, asked), seconds=bench.seconds)
     signed_in.all_are(200)
     bench.note("sign-in, 8 clients", signed_in.per_second, "req/s")
@@ -161,7 +159,7 @@ async def purchase(bench: Bench) -> None:
     bench.note("purchases (cart, then order)", len(times) / bought.elapsed, "/s")
     bench.note("purchase, p50", percentile(times, 50) * 1000, "ms", less_is_better=True)
     bench.note("purchase, p99", percentile(times, 99) * 1000, "ms", less_is_better=True)
-    await _until_quiet(bench.folder / "shop")
+    await until_quiet(bench.folder / "shop")
 
 
 MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
@@ -185,7 +183,7 @@ async def _orders(
     quiet: list[tuple[float, float]] = []
     # How many carts a round will need is told by a short one, whose figures are not used.
     warm = await _order_all(shop.port, await buyers.come(baskets(1000)), bench.clients, seconds)
-    await _until_quiet(folder)
+    await until_quiet(folder)
 
     async def of_floor() -> Tally:
         asked = [request("POST", "/order", ORDER, token="t" * 200, key="k" * 20)] * bench.clients
@@ -196,7 +194,7 @@ async def _orders(
         tally = await _order_all(shop.port, customers, bench.clients, seconds)
         tally.all_are(201)
         behind.append(backlog(folder))
-        quiet.append(await _until_quiet(folder))
+        quiet.append(await until_quiet(folder))
         return tally
 
     floor_rate, runs = await bench.in_turn(of_floor, of_shop)
@@ -215,14 +213,12 @@ async def _orders(
         bench.note(f"{name}: after the end, until all are {what}", until, "s", less_is_better=True)
 
 
-async def _order_all(
-    port: int, customers: list[Customer], clients: int, seconds: float
-) -> Tally:
+async def _order_all(port: int, customers: list[Customer], clients: int, seconds: float) -> Tally:
     """Each client takes one customer after the other and places the order of their cart."""
-    waiting = iter([_order(customer) for customer in customers])
+    waiting = iter([customer.orders(_key()) for customer in customers])
 
     def client() -> Scenario:
-        for asked in waiting:
+        for asked in waiting:  # noqa: UP028 (`yield from` would hand the answers to the iterator)
             yield asked
 
     return await run(port, [client() for _ in range(clients)], seconds=seconds)
@@ -231,8 +227,8 @@ async def _order_all(
 def _purchases(who: Customer, skus: list[str], times: list[float], random: Random) -> Scenario:
     while True:
         started = perf_counter()
-        yield _json("/api/cart", token=who.token, sku=random.choice(skus), quantity=1)
-        answer = yield _order(who)
+        yield who.puts_in(random.choice(skus))
+        answer = yield who.orders(_key())
         if answer.status == 201:
             times.append(perf_counter() - started)
 
@@ -249,20 +245,6 @@ async def _same_request(bench: Bench, of_floor: str, of_shop: str) -> tuple[floa
     return await bench.in_turn(lambda: ask(lowest.port, of_floor), lambda: ask(shop.port, of_shop))
 
 
-async def _until_quiet(folder: Path) -> tuple[float, float]:
-    """Seconds from now until no order is unfinished, and until no confirmation waits to be written."""
-    started = perf_counter()
-    completed = 0.0
-    while (passed := perf_counter() - started) < QUIET_SECONDS:
-        left = backlog(folder)
-        if not left.orders:
-            completed = completed or passed
-            if not left.mails:
-                return completed, passed
-        await asyncio.sleep(0.05)
-    return completed or QUIET_SECONDS, QUIET_SECONDS
-
-
 async def _one(port: int, asked: bytes) -> Answer:
     answers: list[Answer] = []
 
@@ -273,12 +255,8 @@ async def _one(port: int, asked: bytes) -> Answer:
     return answers[0]
 
 
-def _order(customer: Customer) -> bytes:
-    return request("POST", "/api/orders", ORDER, token=customer.token, key=f"bench-{next(_keys)}")
-
-
-def _json(path: str, *, token: str = "", **body: object) -> bytes:
-    return request("POST", path, json.dumps(body).encode(), token=token)
+def _key() -> str:
+    return f"bench-{next(_keys)}"
 
 
 def _rate(runs: list[Tally]) -> float:
