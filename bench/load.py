@@ -23,9 +23,10 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    head: bytes
 
 
-LOST = Answer(0, b"")
+LOST = Answer(0, b"", b"")
 Scenario = Generator[bytes, Answer, None]
 
 
@@ -152,7 +153,7 @@ class _Connection(asyncio.Protocol):
         self._tally.seconds.append(now - self._sent_at)
         self._tally.statuses[status] += 1
         try:
-            following = self._scenario.send(Answer(status, received[head_end:end]))
+            following = self._scenario.send(Answer(status, received[head_end:end], received[:head_end]))
         except StopIteration:
             self._end()
             return

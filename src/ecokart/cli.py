@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from ecokart import __version__
+from ecokart.core.errors import Problem
+from ecokart.core.money import MINOR_DIGITS
 from ecokart.settings import BadSetting, Settings, load
 
 
@@ -49,6 +52,37 @@ def seed() -> None:
     _run(lambda: serving.seed(settings))
 
 
+@main.group(name="import")
+def import_() -> None:
+    """Take over what was sold elsewhere before."""
+
+
+@import_.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--currency",
+    type=click.Choice(sorted(MINOR_DIGITS)),
+    default="EUR",
+    show_default=True,
+    help="What the files' amounts are in.",
+)
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path),
+    help="Where the lines go that aren't imported.  [default: import-rejects.csv in the data folder]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after that many invoices.")
+def orders(files: tuple[Path, ...], currency: str, rejects: Path | None, limit: int | None) -> None:
+    """Replay FILES of invoice lines (.csv, .csv.gz) as products, customers and orders.
+
+    Running it again changes nothing, and completes what was interrupted; see docs/import.md.
+    """
+    from ecokart import serving  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: serving.import_orders(settings, files, currency, rejects, limit))
+
+
 @main.command()
 @click.argument("job_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
@@ -70,7 +104,7 @@ def _settings() -> Settings:
 def _run(command: Callable[[], Any]) -> None:
     try:
         asyncio.run(command())
-    except BadSetting as error:
+    except (BadSetting, Problem) as error:
         _refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)

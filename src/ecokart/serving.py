@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import click
 import uvicorn
@@ -14,8 +16,11 @@ from ecokart.app import JOB_MODULES, Application, create, open_ports
 from ecokart.app import seed as seed_ports
 from ecokart.core.events import Reactions
 from ecokart.core.ports import Ports
-from ecokart.core.worker import Worker
+from ecokart.core.worker import RELAY_BATCH, Worker
 from ecokart.features.accounts.demo import PEOPLE
+from ecokart.features.imports import service as imports
+from ecokart.features.imports.files import InvoiceFile
+from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
 from ecokart.settings import Settings
 from ecokart.web import logs
 
@@ -68,6 +73,36 @@ async def work(settings: Settings) -> None:
 async def seed(settings: Settings) -> None:
     async with _ports(settings) as ports:
         await seed_ports(ports)
+
+
+async def import_orders(
+    settings: Settings,
+    paths: Sequence[Path],
+    currency: str,
+    rejects_path: Path | None,
+    most_invoices: int | None,
+) -> None:
+    """Take over the sales of these files. Raises `UnreadableFile` before anything is changed."""
+    started = time.perf_counter()
+    rejects_path = rejects_path or settings.data_dir / "import-rejects.csv"
+    async with _ports(settings) as ports:
+        with ExitStack() as stack:
+            files = [stack.enter_context(InvoiceFile(path)) for path in paths]
+            rejects = stack.enter_context(RejectsFile(rejects_path, files))
+            progress = stack.enter_context(progress_bar(files))
+            tally = await imports.take_over(
+                ports,
+                files,
+                currency=currency,
+                reject=rejects.add,
+                progress=progress,
+                most_invoices=most_invoices,
+            )
+        # Otherwise thousands of facts would wait for the next worker to come along.
+        worker = Worker(ports, Reactions(JOB_MODULES))
+        while entries := ports.handoff.take(RELAY_BATCH):
+            await worker.relay(entries)
+    show_summary(tally, rejects_path, seconds=time.perf_counter() - started)
 
 
 async def redrive(settings: Settings, job_ids: list[str], *, everything: bool) -> None:

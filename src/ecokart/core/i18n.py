@@ -95,3 +95,19 @@ def format_moment(moment: datetime, language: str) -> str:
     from babel.dates import format_datetime  # noqa: PLC0415
 
     return str(format_datetime(moment.astimezone(_ZONE), "medium", locale=_LOCALES[language]))
+
+
+@lru_cache(maxsize=1024)
+def format_time(moment: datetime, language: str) -> str:
+    """The time of day, `11:30`, in the shop's own time zone."""
+    from babel.dates import format_time as formatted  # noqa: PLC0415
+
+    return str(formatted(moment.astimezone(_ZONE), "short", locale=_LOCALES[language]))
+
+
+@lru_cache(maxsize=1024)
+def format_decimal(number: float, language: str) -> str:
+    """`4,7` in German, `4.7` in English."""
+    from babel.numbers import format_decimal as formatted  # noqa: PLC0415
+
+    return str(formatted(number, locale=_LOCALES[language]))

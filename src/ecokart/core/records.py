@@ -276,7 +276,8 @@ def sortable(value: Any) -> Sortable | None:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise Invalid(f"{value} names no time zone.")
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        moment = value if value.tzinfo is UTC else value.astimezone(UTC)
+        return moment.isoformat(timespec="microseconds")
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, bool):

@@ -26,7 +26,9 @@ MAX_ATTEMPTS = 8
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 300.0
 HANDLER_TIMEOUT_SECONDS = 60.0
-SLOTS = 64  # jobs of a lane under way at once
+SLOTS = 64  # jobs of a lane under way at once …
+# … but few where each is an outside call: a mail more or less must not hold up an order.
+FEWER_SLOTS = {"mail": 4}
 RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.
 ORPHANED_AFTER = timedelta(seconds=3)
@@ -138,11 +140,12 @@ class Worker:
 
     async def _lane_loop(self, lane: str) -> None:
         running: set[asyncio.Task[Delivery | None]] = set()
+        slots = FEWER_SLOTS.get(lane, SLOTS)
         try:
             while not self._stopping.is_set():
                 wait_seconds = 0.0 if running else 1.0
                 deliveries = await self.ports.queue.receive(
-                    lane, limit=SLOTS - len(running), wait_seconds=wait_seconds
+                    lane, limit=slots - len(running), wait_seconds=wait_seconds
                 )
                 running |= {asyncio.create_task(self._handle(one)) for one in deliveries}
                 if running:

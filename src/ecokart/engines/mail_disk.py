@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 import os
 import re
@@ -24,22 +23,21 @@ class DiskMail:
 
     async def send(self, message: EmailMessage, *, message_id: str) -> None:
         name = _name(message_id)
-        finished = copy.deepcopy(message)  # the caller's own stays as it is, to be sent again
-        for header in ("From", "Date", "Message-ID"):
-            del finished[header]
-        finished["From"] = self._sender
-        finished["Date"] = localtime()
-        finished["Message-ID"] = f"<{name}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
+        envelope = EmailMessage(policy=SMTP)
+        envelope["From"] = self._sender
+        envelope["Date"] = localtime()
+        envelope["Message-ID"] = f"<{name}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
+        content = envelope.as_bytes().rstrip() + b"\r\n" + message.as_bytes(policy=SMTP)
         try:
-            await asyncio.to_thread(self._write, self._folder / f"{name}.eml", finished)
+            await asyncio.to_thread(self._write, self._folder / f"{name}.eml", content)
         except OSError as error:
             raise Unavailable(f"The mail can't be written: {error}.") from error
 
     @staticmethod
-    def _write(path: Path, message: EmailMessage) -> None:
+    def _write(path: Path, content: bytes) -> None:
         partial = path.with_suffix(".part")
         with partial.open("wb") as file:
-            file.write(message.as_bytes(policy=SMTP))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -11,7 +11,9 @@ from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 from jinja2 import (
     Environment,
     FileSystemBytecodeCache,
@@ -21,12 +23,14 @@ from jinja2 import (
 )
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ecokart.core.errors import Problem
+from ecokart.core.errors import Problem, Unauthenticated
 from ecokart.core.i18n import (
     LANGUAGES,
     format_date,
+    format_decimal,
     format_moment,
     format_money,
+    format_time,
     translations,
 )
 from ecokart.web.i18n import language_of
@@ -65,13 +69,45 @@ async def page(request: Request, template: str, status: int = 200, **context: An
 
 
 def error_page(request: Request, error: Problem) -> Response:
-    """What a person sees when something went wrong. Stands alone, in case the frame is what failed."""
+    """What a person sees when something went wrong. Stands alone, in case the frame is what failed.
+
+    Who has to sign in first is led there, and back afterwards.
+    """
+    if isinstance(error, Unauthenticated):
+        return see_other(f"/sign-in?next={quote(here(request), safe='/')}")
     return _rendered(request, "web/error.html", error.status, {"error": error, "bare": True})
 
 
 def see_other(path: str) -> Response:
     """After a form: go and look at `path` (303), so that reloading sends nothing twice."""
     return RedirectResponse(path, status_code=303)
+
+
+def here(request: Request) -> str:
+    """The address to come back to: that of this page, or the shop's where a form was posted."""
+    if request.method != "GET":
+        return "/"
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def own_path(text: str, otherwise: str = "/") -> str:
+    """`text` if it is an address of this shop, so that nobody is led elsewhere by a link they trust."""
+    inside = text.startswith("/") and text[1:2] not in ("/", "\\") and text.isprintable()
+    return text if inside else otherwise
+
+
+def wrong_fields(fields: dict[str, str], kind: type[msgspec.Struct]) -> set[str]:
+    """The names of all form fields that `kind` wouldn't take, so that each can say so at once."""
+    wrong = set()
+    for field in msgspec.structs.fields(kind):
+        given = fields.get(field.encode_name)
+        try:
+            if given is not None or field.required:
+                msgspec.convert(given or "", field.type, strict=False)
+        except msgspec.ValidationError:
+            wrong.add(field.encode_name)
+    return wrong
 
 
 def static_url(path: str) -> str:
@@ -111,6 +147,8 @@ def _environment(
         "money": partial(format_money, language=language),
         "date": partial(format_date, language=language),
         "moment": partial(format_moment, language=language),
+        "time": partial(format_time, language=language),
+        "decimal": partial(format_decimal, language=language),
         "text": lambda text: text[language],
     }
     environment.globals |= {"static": static_url}
