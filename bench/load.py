@@ -153,7 +153,9 @@ class _Connection(asyncio.Protocol):
         self._tally.seconds.append(now - self._sent_at)
         self._tally.statuses[status] += 1
         try:
-            following = self._scenario.send(Answer(status, received[head_end:end], received[:head_end]))
+            following = self._scenario.send(
+                Answer(status, received[head_end:end], received[:head_end])
+            )
         except StopIteration:
             self._end()
             return
