@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import click
@@ -85,11 +85,12 @@ async def import_orders(
     """Take over the sales of these files. Raises `UnreadableFile` before anything is changed."""
     started = time.perf_counter()
     rejects_path = rejects_path or settings.data_dir / "import-rejects.csv"
-    async with _ports(settings) as ports:
-        with ExitStack() as stack:
-            files = [stack.enter_context(InvoiceFile(path)) for path in paths]
-            rejects = stack.enter_context(RejectsFile(rejects_path, files))
-            progress = stack.enter_context(progress_bar(files))
+    async with AsyncExitStack() as stack:
+        files = [stack.enter_context(InvoiceFile(path)) for path in paths]
+        rejects = stack.enter_context(RejectsFile(rejects_path, files))
+        ports = await stack.enter_async_context(_ports(settings))
+        progress = stack.enter_context(progress_bar(files))
+        try:
             tally = await imports.take_over(
                 ports,
                 files,
@@ -98,6 +99,9 @@ async def import_orders(
                 progress=progress,
                 most_invoices=most_invoices,
             )
+        except asyncio.CancelledError:
+            click.echo("Interrupted. Run it again, and it goes on where it stopped.", err=True)
+            raise
         # Otherwise thousands of facts would wait for the next worker to come along.
         worker = Worker(ports, Reactions(JOB_MODULES))
         while entries := ports.handoff.take(RELAY_BATCH):
