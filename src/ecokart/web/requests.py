@@ -123,7 +123,7 @@ def _in_plain_words(message: str) -> str:
 _KINDS = {
     "str": "text",
     "int": "a whole number",
-    "float": "a number",
+    "float": "a decimal number",
     "bool": "true or false",
     "object": "an object",
     "array": "a list",

@@ -14,13 +14,17 @@ from ecokart.core.records import Table
 SESSION_LENGTH = timedelta(days=7)
 MAX_ADDRESSES = 20
 
-# Something, an @, something with a dot: the rest only a mail that arrives can tell (RFC 5321 allows 254).
-Email = Annotated[
-    str, Meta(max_length=254, pattern=r"^[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\".]+(?!\s)$")
-]
+_CONTROLS = r"\x00-\x1f\x7f-\x9f"
+_END = r"(?![\s\S])"  # a `$` would let a line break through
+# What a mail address may hold without quotes; the rest only a mail that arrives can tell.
+_SIGN = rf"[^\s{_CONTROLS}@.<>()\[\]\\,;:\"]"
+_EMAIL = rf"^(?:{_SIGN}|\.)+@(?:{_SIGN}+\.)+{_SIGN}+{_END}"
+_LINE = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*{_END}"
+
+Email = Annotated[str, Meta(max_length=254, pattern=_EMAIL)]  # RFC 5321 allows 254
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
+ShortText = Annotated[str, Meta(min_length=1, max_length=100, pattern=_LINE)]
 Country = Literal["DE", "AT", "CH"]
-ShortText = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
 
 
 class EmailTaken(Conflict):
@@ -51,9 +55,9 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where parcels go. `country` is an ISO 3166-1 code of a country we deliver to."""
 
     name: ShortText
-    company: Annotated[str, Meta(max_length=100)] = ""
+    company: Annotated[str, Meta(max_length=100, pattern=rf"^[^{_CONTROLS}]*{_END}")] = ""
     street: ShortText
-    postal_code: Annotated[str, Meta(pattern=r"^[0-9]{4,5}(?!\s)$")]
+    postal_code: Annotated[str, Meta(pattern=rf"^[0-9]{{4,5}}{_END}")]
     city: ShortText
     country: Country = "DE"
 
