@@ -102,10 +102,7 @@ async def import_orders(
         except asyncio.CancelledError:
             click.echo("Interrupted. Run it again, and it goes on where it stopped.", err=True)
             raise
-        # Otherwise thousands of facts would wait for the next worker to come along.
-        worker = Worker(ports, Reactions(JOB_MODULES))
-        while entries := ports.handoff.take(RELAY_BATCH):
-            await worker.relay(entries)
+        await _relay(ports)
     show_summary(tally, rejects_path, seconds=time.perf_counter() - started)
 
 
@@ -123,6 +120,15 @@ async def redrive(settings: Settings, job_ids: list[str], *, everything: bool) -
             if (after := page.after) is None:
                 break
         click.echo(f"{await ports.queue.redrive(job_ids)} redriven", err=True)
+
+
+async def _relay(ports: Ports) -> None:
+    """Hand on what this process has stated, and what an interrupted one has left behind."""
+    worker = Worker(ports, Reactions(JOB_MODULES))
+    while entries := ports.handoff.take(RELAY_BATCH):
+        await worker.relay(entries)
+    while await worker.relay_orphans():
+        pass
 
 
 @asynccontextmanager
