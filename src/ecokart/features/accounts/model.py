@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,7 @@ Email = Annotated[str, Meta(max_length=254, pattern=_EMAIL)]  # RFC 5321 allows 
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
 ShortText = Annotated[str, Meta(min_length=1, max_length=100, pattern=_LINE)]
 Country = Literal["DE", "AT", "CH"]
+COUNTRIES: tuple[str, ...] = get_args(Country)
 
 
 class EmailTaken(Conflict):
