@@ -26,10 +26,15 @@ from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.features.accounts import api as accounts_api
 from ecokart.features.accounts import demo as accounts_demo
+from ecokart.features.accounts import pages as accounts_pages
 from ecokart.features.accounts.model import CUSTOMERS, EMAILS, SESSIONS
+from ecokart.features.accounts.sign_in import AtSignIn
 from ecokart.features.accounts.tokens import Tokens
+from ecokart.features.admin import pages as admin_pages
 from ecokart.features.cart import api as cart_api
 from ecokart.features.cart import jobs as cart_jobs
+from ecokart.features.cart import pages as cart_pages
+from ecokart.features.cart import service as cart
 from ecokart.features.cart.model import CARTS
 from ecokart.features.catalog import api as catalog_api
 from ecokart.features.catalog import demo as catalog_demo
@@ -37,8 +42,11 @@ from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
 from ecokart.features.catalog.shelf import Shelf
 from ecokart.features.orders import api as orders_api
 from ecokart.features.orders import jobs as orders_jobs
+from ecokart.features.orders import pages as orders_pages
 from ecokart.features.orders import pipeline
 from ecokart.features.orders.model import ORDERS
+from ecokart.features.storefront import pages as storefront_pages
+from ecokart.features.storefront.pages import Fragments, ShopFrame
 from ecokart.settings import BadSetting, Settings
 from ecokart.web import assets, health, openapi
 from ecokart.web.assets import Assets
@@ -48,7 +56,7 @@ from ecokart.web.logs import LogWriter
 from ecokart.web.metrics import Metrics
 from ecokart.web.openapi import Description
 from ecokart.web.origin import OriginRule
-from ecokart.web.pages import Templates, error_page
+from ecokart.web.pages import Frame, Templates, error_page
 from ecokart.web.routing import Authenticator, RouteLimit, Router
 
 TABLES = (
@@ -61,11 +69,16 @@ ROUTES = (
     cart_api.routes,
     orders_api.routes,
     accounts_api.routes,
+    storefront_pages.routes,
+    cart_pages.routes,
+    orders_pages.routes,
+    accounts_pages.routes,
+    admin_pages.routes,
     health.routes,
     openapi.routes,
     assets.routes,
 )
-FEATURES_WITH_PAGES = ()
+FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")
 
 
 def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
@@ -137,6 +150,7 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
     worker = Worker(ports, Reactions(JOB_MODULES))
     router = Router([endpoint for routes in ROUTES for endpoint in routes.endpoints])
     authenticator = accounts_api.AccountAuthenticator()
+    templates = Templates(FEATURES_WITH_PAGES, settings.data_dir / "templates")
     provided: dict[type, Any] = {
         Ports: ports,
         Settings: settings,
@@ -147,7 +161,10 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
         Authenticator: authenticator,
         Description: Description(router.endpoints, settings.public_url, authenticator),
         RouteLimit: RouteLimit(Limit(settings.rate_limit, settings.rate_window_seconds)),
-        Templates: Templates(FEATURES_WITH_PAGES, settings.data_dir / "templates"),
+        AtSignIn: AtSignIn(cart.merge),
+        Templates: templates,
+        Fragments: Fragments(shelf, templates),
+        Frame: ShopFrame(),
         Assets: Assets(
             {
                 "static": files("ecokart.web") / "static",

@@ -20,6 +20,7 @@ from ecokart.features.accounts.model import (
     TooManyAddresses,
     WrongCredentials,
 )
+from ecokart.features.accounts.sign_in import AtSignIn, bring_along
 from ecokart.features.accounts.tokens import Tokens
 from ecokart.web.i18n import language_of
 from ecokart.web.requests import SESSION_COOKIE, Request, Visitor
@@ -108,6 +109,7 @@ async def register(request: Request, body: NewAccount) -> Response:
         ports, body.email, body.password, body.name, language_of(request)
     )
     session = await transact(ports, service.begin_session, customer.id, None)
+    await _bring_along(request, customer)
     return json(SignedIn(request.use(Tokens).issue(session), user_view(customer)), 201)
 
 
@@ -120,11 +122,12 @@ async def register(request: Request, body: NewAccount) -> Response:
     limited="login",
 )
 async def login(request: Request, body: Credentials) -> Response:
-    """Sign in.
+    """Sign in. What a guest has in the cart comes along.
 
     The answer to a wrong password and to an unknown address is the same, and takes as long.
     """
     customer, session = await service.sign_in(request.ports, body.email, body.password)
+    await _bring_along(request, customer)
     return json(SignedIn(request.use(Tokens).issue(session), user_view(customer)))
 
 
@@ -173,6 +176,11 @@ async def remove_address(request: Request, id: str) -> Response:  # noqa: A002
     """Remove an address."""
     await transact(request.ports, service.remove_address, _customer(request), id)
     return Response(status_code=204)
+
+
+async def _bring_along(request: Request, customer: Customer) -> None:
+    guest_id = guest_id_in(request.cookies)
+    await bring_along(request.ports, request.use(AtSignIn), guest_id, customer.id)
 
 
 def user_view(customer: Customer) -> UserView:

@@ -1,0 +1,1 @@
+"""The office: orders and stock, for the people who sit in it all day."""

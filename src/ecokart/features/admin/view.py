@@ -1,0 +1,59 @@
+"""What the office's tables show."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ecokart.core.ports import Records
+from ecokart.core.records import Cursor, sortable
+from ecokart.features.catalog.model import Product, Stock
+from ecokart.features.catalog.shelf import Shelf
+from ecokart.features.orders import service as orders
+from ecokart.features.orders.model import Order, Status
+
+
+class Row(NamedTuple):
+    """An article's stock, with the product it belongs to."""
+
+    product: Product
+    title: str
+    stock: Stock
+
+
+async def latest(
+    records: Records, after: Cursor | None, limit: int
+) -> tuple[list[Order], Cursor | None]:
+    """Orders of every state, the newest first, and where the next page begins.
+
+    A cursor is a time and an id, so that one place is the same in the list of every state.
+    """
+    found = [
+        order
+        for status in Status
+        for order in (await orders.in_status(records, status, after=after, limit=limit + 1)).values
+    ]
+    # As the index sorts: newest first, ties by id.
+    found.sort(key=lambda order: order.id)
+    found.sort(key=lambda order: order.placed_at, reverse=True)
+    if len(found) <= limit:
+        return found, None
+    last = found[limit - 1]
+    placed_at = sortable(last.placed_at)
+    return found[:limit], (placed_at, last.id) if placed_at is not None else None
+
+
+def stock_rows(
+    shelf: Shelf, language: str, text: str, after: str, limit: int
+) -> tuple[list[Row], str]:
+    """Articles by SKU behind `after` whose SKU or name has `text` in it, and the last one's SKU if more follow."""
+    wanted = text.casefold()
+    rows = []
+    for shown in shelf.everything():
+        for variant in shown.product.variants:
+            title = shown.product.title_of(variant)[language]
+            stock = shown.stock.get(variant.sku)
+            fits = wanted in variant.sku.casefold() or wanted in title.casefold()
+            if stock and fits and variant.sku > after:
+                rows.append(Row(shown.product, title, stock))
+    rows.sort(key=lambda row: row.stock.sku)
+    return rows[:limit], rows[limit - 1].stock.sku if len(rows) > limit else ""

@@ -1,0 +1,1 @@
+"""The shop window: home, categories, products, and the frame around every page."""
