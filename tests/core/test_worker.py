@@ -237,7 +237,11 @@ async def test_a_handler_that_cancels_itself_has_failed(ports: Ports, clock: Man
     assert await worker(ports, give_up).drain() == 1
 
 
-async def test_an_endless_error_does_not_keep_the_job_from_being_settled(ports: Ports) -> None:
+async def test_an_endless_error_does_not_keep_the_job_from_being_settled(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Half a surrogate pair in the log would end up in the test's own report, which can't hold it.
+    monkeypatch.setattr(logging.getLogger("ecokart.worker"), "disabled", True)
     await greeted(ports, "Ada")
     await worker(ports, rant).drain()
     (job,) = [queued.job for queued in await everything(ports.records, JOBS)]
