@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -230,36 +231,46 @@ Write = Put | Delete | Check | Adjust
 
 
 def write_key(write: Write) -> str:
-    return write.table.key_of(write.value) if isinstance(write, Put) else write.key
+    return write.table.key_of(write.value) if type(write) is Put else write.key  # type: ignore[union-attr]
 
 
 def encode(writes: Sequence[Write]) -> list[Row | None]:
     """The rows of a commit (None for writes without a body), within the limits all engines share."""
     if len(writes) > MAX_WRITES:
         raise CommitTooLarge(f"{len(writes)} writes, and {MAX_WRITES} fit.")
-    places = {(write.table.name, write_key(write)) for write in writes}
+    rows: list[Row | None] = []
+    places = set()
+    size = 0
+    for write in writes:
+        key = write_key(write)
+        _check_key(write.table, key)
+        places.add((write.table.name, key))
+        row = None
+        if type(write) is Put:
+            row = write.table.row(write.value)
+            size += len(row.body)
+        elif type(write) is Adjust:
+            _check_amounts(write)
+        rows.append(row)
     if len(places) < len(writes):
         raise Invalid("A commit may write each record once.")
-    for table, key in places:
-        if not _is_key(key):
-            raise Invalid(f"A key of {table} is text of 1 to {MAX_KEY_BYTES} bytes.")
-    for write in writes:
-        if type(write) is Adjust and (
-            not write.add or any(abs(n) > MAX_INTEGER for n in write.add.values())
-        ):
-            raise Invalid(f"{write.table.name}/{write.key} can't be adjusted by {write.add}.")
-    rows = [write.table.row(write.value) if type(write) is Put else None for write in writes]
-    size = sum([len(row.body) for row in rows if row])
     if size > MAX_COMMIT_BYTES:
         raise CommitTooLarge(f"{size} bytes, and {MAX_COMMIT_BYTES} fit.")
     return rows
 
 
-def _is_key(key: str) -> bool:
+def _check_key(table: Table[Any], key: str) -> None:
     try:
-        return 0 < len(key.encode()) <= MAX_KEY_BYTES
+        fits = 0 < len(key if key.isascii() else key.encode()) <= MAX_KEY_BYTES
     except UnicodeEncodeError:  # half a surrogate pair is no text
-        return False
+        fits = False
+    if not fits:
+        raise Invalid(f"A key of {table.name} is text of 1 to {MAX_KEY_BYTES} bytes.")
+
+
+def _check_amounts(write: Adjust) -> None:
+    if not write.add or any(abs(amount) > MAX_INTEGER for amount in write.add.values()):
+        raise Invalid(f"{write.table.name}/{write.key} can't be adjusted by {write.add}.")
 
 
 def sortable(value: Any) -> Sortable | None:
@@ -274,12 +285,17 @@ def sortable(value: Any) -> Sortable | None:
             raise Invalid(f"{value} is beyond what can be stored.")
         return value
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise Invalid(f"{value} names no time zone.")
-        moment = value if value.tzinfo is UTC else value.astimezone(UTC)
-        return moment.isoformat(timespec="microseconds")
+        return _moment(value)
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, bool):
         return int(value)
     raise TypeError(f"{type(value).__name__} can't be indexed")
+
+
+@lru_cache(maxsize=512)
+def _moment(value: datetime) -> str:
+    # Kept, since all records of a transaction carry the same few times.
+    if value.tzinfo is None:
+        raise Invalid(f"{value} names no time zone.")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
