@@ -161,7 +161,7 @@ def view(shown: Shown, language: str) -> ProductView:
         name=product.name[language],
         summary=product.summary[language],
         description=product.description[language],
-        price=min(variant.price for variant in variants),
+        price=product.lowest_price.amount,
         currency=product.price.currency,
         image_url=f"/pictures/{product.picture}",
         category=product.category,

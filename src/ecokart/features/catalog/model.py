@@ -99,6 +99,11 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime
     lane: str = "all"
 
+    @property
+    def lowest_price(self) -> Money:
+        """What its cheapest variant costs: the price it is listed and sorted by."""
+        return min([self.price_of(variant) for variant in self.variants])
+
     def price_of(self, variant: Variant) -> Money:
         return variant.price or self.price
 

@@ -44,8 +44,8 @@ class Sort(StrEnum):
 
 _KEYS: dict[Sort, Callable[[Product, str], int | str]] = {
     Sort.RELEVANCE: lambda product, language: product.id,
-    Sort.PRICE: lambda product, language: product.price.minor,
-    Sort.PRICE_DOWN: lambda product, language: -product.price.minor,
+    Sort.PRICE: lambda product, language: product.lowest_price.minor,
+    Sort.PRICE_DOWN: lambda product, language: -product.lowest_price.minor,
     Sort.NAME: lambda product, language: product.name[language].casefold(),
     Sort.RATING: lambda product, language: -round(product.rating * 10),
     Sort.NEWEST: lambda product, language: -int(product.created_at.timestamp()),
