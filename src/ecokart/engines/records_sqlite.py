@@ -145,9 +145,10 @@ class SqliteRecords:
             while self._waiting:
                 count = min(len(self._waiting), GROUP)
                 await self._commit_group([self._waiting.popleft() for _ in range(count)])
-            if time.monotonic() - self._swept > SWEEP_EVERY_SECONDS:
-                self._swept = time.monotonic()
-                await self._in_thread(self._sweep)
+                # Within the loop: what comes during the sweep is waiting for this very task.
+                if time.monotonic() - self._swept > SWEEP_EVERY_SECONDS:
+                    self._swept = time.monotonic()
+                    await self._in_thread(self._sweep)
         finally:
             self._writing = None
 
