@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, groupby, islice
 from typing import NamedTuple, TypeVar
 
@@ -18,7 +19,7 @@ from ecokart.core.records import MAX_WRITES
 from ecokart.core.transaction import Transaction, transact
 from ecokart.features.accounts import service as accounts
 from ecokart.features.catalog import service as catalog
-from ecokart.features.catalog.model import Product, TaxClass, Variant
+from ecokart.features.catalog.model import Product, SkuTaken, TaxClass, Variant
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.model import Count, Reason, Reject, Sale, Tally
 from ecokart.features.imports.sales import invoice_of, read
@@ -98,7 +99,7 @@ class _Run:
             lines = [read(row, self.tally.currency) for row in rows]
             self.tally.read += len(lines)
             self.tally.invoices += invoice not in begun
-            before = begun[invoice]
+            before = begun.setdefault(invoice, 0)
             batch.parts.extend(_parts(invoice, lines, begun))
             self.tally.split += before < 2 <= begun[invoice]
             batch.rejects.extend(line for line in lines if isinstance(line, Reject))
@@ -206,7 +207,7 @@ async def _add_products(tx: Transaction, first_sales: Sequence[Sale]) -> int:
     """Products for articles that are none yet, called and priced as at first; says how many."""
     new = 0
     for sale in first_sales:
-        if not await catalog.exists(tx, f"{ARTICLE}{sale.sku}"):
+        with suppress(SkuTaken):  # it is here already
             await catalog.add(tx, _product(tx, sale), {})
             new += 1
     return new
