@@ -90,7 +90,7 @@ def read(folder: Path) -> Books:
             stock={key: Stock(*counters) for key, *counters in counted},
             carts=_bodies(database, "carts"),
             orders={order["id"]: order for order in _bodies(database, "orders")},
-            marked=[mark["answer"]["id"] for mark in marks if "items" in mark["answer"]],
+            marked=[i for mark in marks if ORDER_ID.fullmatch(i := mark["answer"].get("id", ""))],
             jobs=_bodies(database, "jobs"),
             outbox=database.execute("SELECT count(*) FROM outbox").fetchone()[0],
         )

@@ -21,7 +21,7 @@ async def test_of_one_product_exactly_what_there_is_is_sold(buyers: int) -> None
 async def test_of_overlapping_baskets_too(buyers: int) -> None:
     sale = await sell("baskets", buyers, STOCK, seed=buyers)
     assert sale.wrong == []
-    assert sale.sold == {sku: STOCK for sku in GOODS}
+    assert sale.sold == dict.fromkeys(GOODS, STOCK)
 
 
 @pytest.mark.parametrize("buyers", [64, 512])

@@ -1,0 +1,81 @@
+"""One simulation: a seed, a world, a few shoppers, and fate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.simulation.shoppers import Shopper
+from tests.simulation.virtual import VirtualLoop
+from tests.simulation.world import Story, World
+
+MEMORY = Path("/dev/shm")  # noqa: S108 (a folder in memory: what is simulated here isn't the disk)
+SHOPPERS, TABS, ACTIONS = 4, 2, 14
+
+
+def simulate(seed: int) -> Story:
+    """Run the seed's story to its end and check everything. The same seed, the same story."""
+    where = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="ecokart-sim-", dir=where) as folder,
+        _seeded(seed),
+        asyncio.Runner(loop_factory=VirtualLoop) as runner,
+    ):
+        return runner.run(_simulate(seed, Path(folder)))
+
+
+def again(seed: int) -> str:
+    """How to run a story again."""
+    return f"python -m bench.simulate --first {seed} --seeds 1"
+
+
+async def _simulate(seed: int, folder: Path) -> Story:
+    # A killed process leaves tasks that nobody asks for their end.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    world = World(seed, folder)
+    await world.begin()
+    people = [Shopper(world, number) for number in range(SHOPPERS)]
+    fate = asyncio.create_task(_fate(world))
+    try:
+        await asyncio.gather(*[one.shop(ACTIONS) for one in people for _ in range(TABS)])
+    finally:
+        fate.cancel()
+        await asyncio.wait([fate])
+    if not fate.cancelled():
+        fate.result()
+    await world.settle()
+    return world.story
+
+
+async def _fate(world: World) -> None:
+    """Kills, leaps of the clock, and audits, at any time. All leaps together stay within the day for
+    which an Idempotency-Key holds."""
+    leaps = [0.2, 2.1, 2.5]
+    while True:
+        await asyncio.sleep(world.random.random() * 3)
+        world.audit()
+        chance = world.random.random()
+        if chance < 0.25:
+            world.story.happened.append("killed")
+            await world.restart()
+        elif chance < 0.4 and leaps:
+            world.story.happened.append("time leaps")
+            world.clock.jump(hours=leaps.pop(world.random.randrange(len(leaps))))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The shop's own jitter comes from the seed too, and its log about the faults is silent."""
+    before = random.getstate()
+    random.seed(seed)
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        random.setstate(before)
