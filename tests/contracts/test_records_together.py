@@ -89,6 +89,16 @@ async def test_commits_that_fail_fail_alone(records: Records) -> None:
     assert (stock.available, stock.reserved) == (0, 10)
 
 
+@pytest.mark.parametrize("place", [0, 50, 99])
+async def test_one_conflict_among_a_hundred_alike_is_named_and_stops_them_all(
+    records: Records, place: int
+) -> None:
+    await put_new(records, NOTES, Note(id=f"n{place}", text="there"))
+    failure = await conflict(records, *[Put(NOTES, Note(id=f"n{n}"), ABSENT) for n in range(100)])
+    assert (failure.key, failure.reason) == (f"n{place}", Reason.EXISTS)
+    assert (await records.scan(NOTES)).values == [Note(id=f"n{place}", text="there")]
+
+
 async def test_two_instances_never_sell_more_than_there_is(storage: Storage) -> None:
     instances = [storage.open(), storage.open()]
     await put_new(instances[0], STOCK, Stock(id="s", available=70))
