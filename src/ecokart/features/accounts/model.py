@@ -71,7 +71,10 @@ class SavedAddress(msgspec.Struct, frozen=True):
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody with an account. `email` is as they wrote it; comparing is `folded`'s business."""
+    """Somebody with an account. `email` is as they wrote it; comparing is `folded`'s business.
+
+    An imported customer has neither e-mail address nor password, only a number for a name.
+    """
 
     id: str
     email: str
