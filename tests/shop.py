@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -51,12 +51,17 @@ class Shop:
 
 @asynccontextmanager
 async def running_shop(
-    folder: Path, clock: Clock | None = None, *, seeded: bool = True, **settings: Any
+    folder: Path,
+    clock: Clock | None = None,
+    *,
+    seeded: bool = True,
+    through: Callable[[Ports], Ports] = lambda ports: ports,
+    **settings: Any,
 ) -> AsyncIterator[Shop]:
     """The shop with its demo goods and people, served on a free port until the context ends.
 
     Settings are those of `ecokart.settings`, by their field's name. The background work stands
-    still until `settle`, unless `worker=True`.
+    still until `settle`, unless `worker=True`. `through` may put something around the ports.
     """
     given = {"environment": "test", "worker": False, "rate_limit": PLENTY} | settings
     environ = {
@@ -70,7 +75,9 @@ async def running_shop(
         built_with = load(
             {"ECOKART_DATA_DIR": str(folder / "data"), "ECOKART_PORT": str(port)} | environ
         )
-        application = app.create(built_with, app.open_ports(built_with, clock), _silent_log())
+        application = app.create(
+            built_with, through(app.open_ports(built_with, clock)), _silent_log()
+        )
         if seeded:
             await app.seed(application.ports)
         config = uvicorn.Config(application, log_config=None, access_log=False, ws="none")

@@ -109,11 +109,14 @@ def invalid(error: msgspec.ValidationError) -> Invalid:
     if missing := re.fullmatch(r"Object missing required field `(.+)`", message):
         field = f"{field}.{missing[1]}".removeprefix(".")
         return Invalid(errors=(FieldError(field, "This is needed."),))
-    return Invalid(errors=(FieldError(field, _in_plain_words(message)),))
+    return Invalid(errors=(FieldError(field, _in_plain_words(message, field)),))
 
 
-def _in_plain_words(message: str) -> str:
+def _in_plain_words(message: str, field: str) -> str:
     """`Expected `int` >= 1` → `Takes 1 or more.`; what msgspec says in another way stays as it is."""
+    if message.startswith("Expected `str` matching regex"):
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", field.rpartition(".")[2]).lower()
+        return f"This is no valid {words or 'text'}."
     for pattern, sentence in _SENTENCES.items():
         if match := re.fullmatch(pattern, message):
             return sentence.format(*[_KINDS.get(part, part) for part in match.groups()])
@@ -135,6 +138,5 @@ _SENTENCES = {
     r"Expected `str` of length >= 1": "This is needed.",
     r"Expected `str` of length >= (\d+)": "Takes {0} characters or more.",
     r"Expected `str` of length <= (\d+)": "Takes {0} characters or less.",
-    r"Expected `str` matching regex .+": "This doesn't have the form it should have.",
-    r"Invalid enum value (.+)": "{0} is none of what this takes.",
+    r"Invalid enum value (.+)": "{0} is none of the values this takes.",
 }

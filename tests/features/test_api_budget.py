@@ -1,0 +1,150 @@
+"""How often each endpoint asks the records: counted, and fixed here.
+
+A request that asks once more than yesterday is slower on every engine, and nobody sees it on SQLite.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ecokart.core.events import cause
+from ecokart.core.ports import Ports, Records
+from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
+from tests.features.conftest import DANA
+from tests.shop import Shop, running_shop
+
+MUG = "EK-020-GREEN"
+HOME = {"name": "Jo", "street": "Markt 1", "postalCode": "5020", "city": "Salzburg"}
+
+
+class CountingRecords:
+    """`Records` that count who asked how often. The cause of a call is the request's id."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self.calls: Counter[tuple[str, str]] = Counter()
+
+    async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
+        self.calls[cause.get(), "get"] += 1
+        return await self._records.get(table, key)
+
+    async def query(
+        self,
+        table: Table[T],
+        index: str,
+        value: Sortable,
+        *,
+        after: Cursor | None = None,
+        limit: int = 100,
+    ) -> Page[T]:
+        self.calls[cause.get(), "query"] += 1
+        return await self._records.query(table, index, value, after=after, limit=limit)
+
+    async def scan(
+        self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
+    ) -> Page[T]:
+        self.calls[cause.get(), "scan"] += 1
+        return await self._records.scan(table, after=after, limit=limit)
+
+    async def commit(self, writes: Sequence[Write]) -> None:
+        self.calls[cause.get(), "commit"] += 1
+        await self._records.commit(writes)
+
+    async def close(self) -> None:
+        await self._records.close()
+
+
+class Ask(NamedTuple):
+    """A request, and what it may ask of the records: gets, queries, scans, commits."""
+
+    method: str
+    path: str
+    gets: int = 0
+    queries: int = 0
+    scans: int = 0
+    commits: int = 0
+    body: Any = None
+    key: str = ""
+
+
+# In this order, each on what the ones before have left. A signed-in request costs one get more.
+GUEST = [
+    Ask("GET", "/health/live"),
+    Ask("GET", "/health/ready", scans=1),
+    Ask("GET", "/openapi.json"),
+    Ask("GET", "/api/products"),
+    Ask("GET", "/api/products?category=pantry&sort=price"),
+    Ask("GET", "/api/products/prod-001"),
+    Ask("GET", "/api/cart"),
+    Ask("POST", "/api/cart", gets=3, commits=1, body={"sku": MUG}),
+    Ask("POST", "/api/cart", gets=3, commits=1, body={"sku": MUG}),
+    Ask("GET", "/api/cart", gets=1),
+    Ask("PUT", f"/api/cart/items/{MUG}", gets=1, commits=1, body={"quantity": 3}),
+    Ask("DELETE", f"/api/cart/items/{MUG}", gets=1, commits=1),
+    Ask("POST", "/api/cart", gets=2, commits=1, body={"productId": "prod-001"}),
+    Ask("POST", "/api/orders", gets=1, commits=1, body={"address": HOME, "email": "a@b.de"}),
+    Ask("POST", "/api/cart", gets=3, commits=1, body={"sku": MUG}),
+    Ask("POST", "/api/orders", 2, 0, 0, 1, {"address": HOME, "email": "a@b.de"}, "key"),
+    Ask("POST", "/api/orders", 1, 0, 0, 0, {"address": HOME, "email": "a@b.de"}, "key"),
+    Ask("GET", "/api/orders", queries=1),
+    Ask("GET", "/api/orders/{order}", gets=1),
+    Ask("POST", "/api/orders/{order}/cancel", gets=1, commits=1),
+    Ask("POST", "/auth/login", gets=5, commits=1, body=DANA),  # with the guest's cart
+    Ask("POST", "/auth/register", gets=4, commits=2, body=DANA | {"email": "a@b.de", "name": "A"}),
+]
+CUSTOMER = [
+    Ask("GET", "/auth/me", gets=2),
+    Ask("GET", "/api/cart", gets=2),
+    Ask("POST", "/api/cart", gets=4, commits=1, body={"sku": MUG}),
+    Ask("POST", "/api/orders", gets=3, commits=1, body={"address": HOME}),
+    Ask("GET", "/api/addresses", gets=2),
+    Ask("POST", "/api/addresses", gets=2, commits=1, body=HOME),
+    Ask("POST", "/auth/logout", gets=1, commits=1),
+]
+
+
+@pytest.fixture
+async def counted(tmp_path: Path) -> AsyncIterator[tuple[Shop, CountingRecords]]:
+    counting: list[CountingRecords] = []
+
+    def count(ports: Ports) -> Ports:
+        counting.append(CountingRecords(ports.records))
+        return replace(ports, records=counting[0])
+
+    async with running_shop(tmp_path, through=count) as shop:
+        yield shop, counting[0]
+
+
+@pytest.mark.parametrize("asks", [GUEST, CUSTOMER], ids=["guest", "customer"])
+async def test_no_endpoint_asks_more_of_the_records_than_is_written_here(
+    counted: tuple[Shop, CountingRecords], asks: list[Ask]
+) -> None:
+    shop, records = counted
+    headers = {}
+    if asks is CUSTOMER:
+        token = (await shop.client.post("/auth/login", json=DANA)).json()["token"]
+        headers["Authorization"] = f"Bearer {token}"
+    order, spent = "", []
+    for number, ask in enumerate(asks):
+        request_id = f"request-{number}"
+        key = {"Idempotency-Key": ask.key} if ask.key else {}
+        answer = await shop.client.request(
+            ask.method,
+            ask.path.format(order=order),
+            json=ask.body,
+            headers=headers | key | {"X-Request-ID": request_id},
+        )
+        assert answer.is_success, answer.text
+        if ask.path == "/api/orders" and ask.method == "POST":
+            order = answer.json()["id"]
+        calls = [records.calls[request_id, call] for call in ("get", "query", "scan", "commit")]
+        spent.append(
+            ask._replace(gets=calls[0], queries=calls[1], scans=calls[2], commits=calls[3])
+        )
+    assert spent == asks
