@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from time import perf_counter
 import uvloop
 
 from bench import figures
+from bench.load import percentile
 from bench.measures import MEASURES, Bench
 from bench.processes import load_core, server_core, stay_on
 
@@ -21,15 +23,20 @@ def main() -> None:
     before = figures.latest()
     with tempfile.TemporaryDirectory(prefix="ecokart-bench-", dir=options.folder) as folder:
         bench = Bench(Path(folder), options.seconds, options.clients, options.rounds)
-        cores = f"server on core {server_core()}, load on core {load_core()}"
-        print(f"{figures.machine()}; {cores}; data in {folder}\n")
+        notes = {
+            "sync of the disk": f"{sync_ms(Path(folder)):.2f} ms",
+            "cores": f"server {server_core()}, load {load_core()}",
+            "clients": options.clients,
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+        }
+        print(figures.machine(), *(f"{name}: {value}" for name, value in notes.items()), sep=", ")
         uvloop.run(_measure(bench, options.only or list(MEASURES)))
     shown = figures.table(bench.figures, before)
     print(f"\n{shown}\n")
     for line in bench.skipped:
         print(f"skipped: {line}")
-    if options.keep or not options.only:
-        notes = {"clients": options.clients, "rounds": options.rounds, "seconds": options.seconds}
+    if not options.only:
         print(f"kept as {figures.keep(bench.figures, shown, notes)}")
     sys.exit(0 if all(figure.kept for figure in bench.figures) else 1)
 
@@ -46,6 +53,19 @@ async def _measure(bench: Bench, names: list[str]) -> None:
         await bench.close()
 
 
+def sync_ms(folder: Path) -> float:
+    """How long this disk takes to make 4 KB durable: what every order has to wait for."""
+    times = []
+    with (folder / "sync").open("wb") as file:
+        for _ in range(100):
+            file.write(bytes(4096))
+            started = perf_counter()
+            file.flush()
+            os.fsync(file.fileno())
+            times.append(perf_counter() - started)
+    return percentile(times, 50) * 1000
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(MEASURES), help="some measures alone")
@@ -53,7 +73,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=64, help="at once (default 64)")
     parser.add_argument("--rounds", type=int, default=3, help="floor and shop in turn (default 3)")
     parser.add_argument("--folder", help="where the data lies while it is measured")
-    parser.add_argument("--keep", action="store_true", help="keep the result of some measures too")
     return parser.parse_args()
 
 

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 WHOLE_WAYS = (["PENDING", "PROCESSING", "COMPLETED"], ["PENDING", "CANCELLED"])
 ORDER_ID = re.compile(r"EK-\d{6}-\w{6}")
 QUIET_SECONDS = 40.0
-UNFINISHED = ("PENDING", "PROCESSING")
 
 
 class Stock(NamedTuple):
@@ -158,15 +157,17 @@ def backlog(folder: Path) -> Backlog:
     with closing(_open(folder)) as database:
         database.execute("BEGIN")
         now = time.time()
-        # `placed_at` is a column, as is `status`: both are indexed.
-        orders, oldest = database.execute(
-            "SELECT count(*), min(placed_at) FROM orders WHERE status IN (?, ?)", UNFINISHED
+        unfinished_ones = "FROM orders WHERE status IN ('PENDING', 'PROCESSING')"
+        (orders,) = database.execute(f"SELECT count(*) {unfinished_ones}").fetchone()
+        oldest = database.execute(
+            f"SELECT body {unfinished_ones} ORDER BY placed_at LIMIT 1"
         ).fetchone()
         (mails,) = database.execute("SELECT count(*) FROM jobs WHERE place = 'mail'").fetchone()
         (placed,) = database.execute(
             "SELECT count(*) FROM outbox WHERE body LIKE '%\"order.placed\"%'"
         ).fetchone()
-    age = now - datetime.fromisoformat(oldest).timestamp() if oldest else 0.0
+    placed_at = datetime.fromisoformat(json.loads(oldest[0])["placed_at"]) if oldest else None
+    age = now - placed_at.timestamp() if placed_at else 0.0
     return Backlog(orders, age, mails + placed)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
+MARK = "<!-- figures: written by `make bench` -->\n"
 NOISE_PERCENT = 5
 
 
@@ -45,8 +47,8 @@ class Figure:
         percent = 100 * (self.value - before) / before
         if abs(percent) < NOISE_PERCENT:
             return "same"
-        lower_wins = self.less_is_better or self.at_most is not None
-        return f"{abs(percent):.0f} % {'better' if (percent < 0) == lower_wins else 'worse'}"
+        better = (percent < 0) == self.less_is_better
+        return f"{abs(percent):.0f} % {'better' if better else 'worse'}"
 
 
 def table(figures: Iterable[Figure], before: dict[str, float]) -> str:
@@ -72,7 +74,7 @@ def latest() -> dict[str, float]:
 
 
 def keep(figures: Sequence[Figure], shown: str, notes: dict[str, Any]) -> Path:
-    """Write the figures as JSON and as markdown, named by time and commit."""
+    """Write the figures as JSON and as markdown, named by time and commit, and into docs/bench.md."""
     now, commit = datetime.now(UTC), _commit()
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{now:%Y-%m-%d-%H%M}-{commit}.json"
@@ -80,8 +82,10 @@ def keep(figures: Sequence[Figure], shown: str, notes: dict[str, Any]) -> Path:
     path.write_text(
         json.dumps(head | {"figures": [asdict(figure) for figure in figures]}, indent=1) + "\n"
     )
-    said = ", ".join(f"{name} {value}" for name, value in head.items())
+    said = ", ".join(f"{name}: {value}" for name, value in head.items())
     path.with_suffix(".md").write_text(f"# Figures\n\n{said}\n\n{shown}\n")
+    page, _, _ = PAGE.read_text("utf-8").partition(MARK)
+    PAGE.write_text(f"{page}{MARK}{said}\n\n{shown}\n")
     return path
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 from bench import floor, processes
 from bench.books import Backlog, backlog, until_quiet
@@ -24,9 +25,8 @@ LIST, PAGE = "/api/products", "/products/prod-001"
 HOT = "EK-006"
 SIGN_IN_CLIENTS = 8
 STARTS = 5
-ORDER_ROUND = (
-    2.5  # times the seconds of a round, so that a pipeline that falls behind has time to show it
-)
+# Orders take so many times the seconds of a round: a pipeline that falls behind needs time to show it.
+ORDER_ROUND = 2.5
 
 _keys = count()
 
@@ -49,20 +49,24 @@ class Bench:
             folder = self.folder / "shop"
             folder.mkdir()
             self._shop = processes.shop(folder, free_port())
+            self._opened.callback(self._shop.stop)
             self._crowd = await self._opened.enter_async_context(crowd(folder))
             await self._crowd.stock_up()
             self.recorded = await self._record(self._shop, self._crowd)
             self._floor = floor.start(self.folder / "floor", self.recorded)
+            self._opened.callback(self._floor.stop)
         return self._shop, self._floor, self._crowd
 
     async def close(self) -> None:
         await self._opened.aclose()
-        if self._shop:
-            self._floor.stop()
-            self._shop.stop()
 
-    def note(self, name: str, value: float, unit: str, **demand: float | bool) -> None:
-        self.figures.append(Figure(name, value, unit, **demand))  # type: ignore[arg-type]
+    def note(self, name: str, value: float, unit: str, at_least: float | None = None) -> None:
+        """A figure of which more is better."""
+        self.figures.append(Figure(name, value, unit, at_least=at_least))
+
+    def note_cost(self, name: str, value: float, unit: str, at_most: float | None = None) -> None:
+        """A figure of which less is better."""
+        self.figures.append(Figure(name, value, unit, at_most=at_most, less_is_better=True))
 
     async def in_turn(
         self, of_floor: Callable[[], Awaitable[Tally]], of_shop: Callable[[], Awaitable[Tally]]
@@ -96,12 +100,12 @@ async def start(bench: Bench) -> None:
         times.append(server.seconds_to_first_answer)
         sizes.append(server.memory_mb())
         server.stop()
-    bench.note("first start, with the demo goods", times[0], "s", less_is_better=True)
-    bench.note("start to first answer", median(times[1:]), "s", less_is_better=True)
-    bench.note("memory after the start", median(sizes[1:]), "MB", at_most=100)
+    bench.note_cost("first start, with the demo goods", times[0], "s")
+    bench.note_cost("start to first answer", median(times[1:]), "s")
+    bench.note_cost("memory after the start", median(sizes[1:]), "MB", at_most=100)
     imported = median(_run_seconds("import ecokart.app") for _ in range(STARTS))
     bare = median(_run_seconds("pass") for _ in range(STARTS))
-    bench.note("import of the application", (imported - bare) * 1000, "ms", at_most=350)
+    bench.note_cost("import of the application", (imported - bare) * 1000, "ms", at_most=350)
 
 
 async def product_list(bench: Bench) -> None:
@@ -110,7 +114,7 @@ async def product_list(bench: Bench) -> None:
     bench.note("product list", _rate(runs), "req/s")
     bench.note("product list, floor", floor_rate, "req/s")
     bench.note("product list, of its floor", _rate(runs) / floor_rate, "", at_least=0.6)
-    bench.note("product list, p99", _ms(runs, 99), "ms", less_is_better=True)
+    bench.note_cost("product list, p99", _ms(runs, 99), "ms")
 
 
 async def product_page(bench: Bench) -> None:
@@ -122,7 +126,7 @@ async def product_page(bench: Bench) -> None:
     floor_rate, runs = await _same_request(bench, "/page", PAGE)
     bench.note("product page", _rate(runs), "req/s", at_least=min(1500, 0.05 * floor_rate))
     bench.note("product page, of its floor", _rate(runs) / floor_rate, "")
-    bench.note("product page, p99", _ms(runs, 99), "ms", less_is_better=True)
+    bench.note_cost("product page, p99", _ms(runs, 99), "ms")
 
 
 async def sign_in(bench: Bench) -> None:
@@ -133,18 +137,20 @@ async def sign_in(bench: Bench) -> None:
     signed_in = await run(shop.port, map(always, asked), seconds=bench.seconds)
     signed_in.all_are(200)
     bench.note("sign-in, 8 clients", signed_in.per_second, "req/s")
-    bench.note("sign-in, p50", signed_in.milliseconds(50), "ms", less_is_better=True)
+    bench.note_cost("sign-in, p50", signed_in.milliseconds(50), "ms")
 
 
 async def orders(bench: Bench) -> None:
     """POST /api/orders with token, session, key, and a filled cart; the pipeline works meanwhile."""
     _, _, buyers = await bench.opened()
-    await _orders(bench, "orders", lambda n: buyers.baskets(n, bench.random), demanded=True)
+    await _orders(
+        bench, "orders", lambda n: buyers.baskets(n, bench.random), at_least=0.12, p99_ms=60
+    )
 
 
 async def orders_of_one_product(bench: Bench) -> None:
     """The same with everybody after one product: one stock record, changed by every order."""
-    await _orders(bench, "orders of one product", lambda n: [[(HOT, 1)]] * n, demanded=False)
+    await _orders(bench, "orders of one product", lambda n: [[(HOT, 1)]] * n)
 
 
 async def purchase(bench: Bench) -> None:
@@ -157,8 +163,8 @@ async def purchase(bench: Bench) -> None:
     if set(bought.statuses) - {200, 201}:
         bought.all_are(201)
     bench.note("purchases (cart, then order)", len(times) / bought.elapsed, "/s")
-    bench.note("purchase, p50", percentile(times, 50) * 1000, "ms", less_is_better=True)
-    bench.note("purchase, p99", percentile(times, 99) * 1000, "ms", less_is_better=True)
+    bench.note_cost("purchase, p50", percentile(times, 50) * 1000, "ms")
+    bench.note_cost("purchase, p99", percentile(times, 99) * 1000, "ms")
     await until_quiet(bench.folder / "shop")
 
 
@@ -173,14 +179,26 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
 }
 
 
+class _Round(NamedTuple):
+    """A round of orders: how they were answered, and what the pipeline had to do after the last."""
+
+    tally: Tally
+    behind: Backlog
+    completed_seconds: float
+    mailed_seconds: float
+
+
 async def _orders(
-    bench: Bench, name: str, baskets: Callable[[int], Sequence[Basket]], *, demanded: bool
+    bench: Bench,
+    name: str,
+    baskets: Callable[[int], Sequence[Basket]],
+    *,
+    at_least: float | None = None,
+    p99_ms: float | None = None,
 ) -> None:
     shop, lowest, buyers = await bench.opened()
-    folder = bench.folder / "shop"
-    seconds = bench.seconds * ORDER_ROUND
-    behind: list[Backlog] = []
-    quiet: list[tuple[float, float]] = []
+    folder, seconds = bench.folder / "shop", bench.seconds * ORDER_ROUND
+    rounds: list[_Round] = []
     # How many carts a round will need is told by a short one, whose figures are not used.
     warm = await _order_all(shop.port, await buyers.come(baskets(1000)), bench.clients, seconds)
     await until_quiet(folder)
@@ -193,24 +211,28 @@ async def _orders(
         customers = await buyers.come(baskets(int(warm.per_second * seconds * 1.5)))
         tally = await _order_all(shop.port, customers, bench.clients, seconds)
         tally.all_are(201)
-        behind.append(backlog(folder))
-        quiet.append(await until_quiet(folder))
+        rounds.append(_Round(tally, backlog(folder), *await until_quiet(folder)))
         return tally
 
     floor_rate, runs = await bench.in_turn(of_floor, of_shop)
-    rate, ratio, p99 = _rate(runs), _rate(runs) / floor_rate, _ms(runs, 99)
-    bench.note(name, rate, "/s")
+    bench.note(name, _rate(runs), "/s")
     bench.note(f"{name}, floor", floor_rate, "/s")
-    bench.note(f"{name}, of its floor", ratio, "", **({"at_least": 0.12} if demanded else {}))
-    bench.note(f"{name}, p50", _ms(runs, 50), "ms", less_is_better=True)
-    bench.note(f"{name}, p99", p99, "ms", **({"at_most": 60} if demanded else {}))
-    oldest = max(one.oldest_seconds for one in behind)
-    bench.note(f"{name}: oldest unfinished at the end", oldest, "s", at_most=5)
-    waiting = max(one.orders for one in behind)
-    bench.note(f"{name}: unfinished at the end", waiting, "orders", less_is_better=True)
-    for what, seconds_more in zip(("completed", "confirmed by mail"), zip(*quiet, strict=True)):  # noqa: B905
-        until = max(seconds_more)
-        bench.note(f"{name}: after the end, until all are {what}", until, "s", less_is_better=True)
+    bench.note(f"{name}, of its floor", _rate(runs) / floor_rate, "", at_least=at_least)
+    bench.note_cost(f"{name}, p50", _ms(runs, 50), "ms")
+    bench.note_cost(f"{name}, p99", _ms(runs, 99), "ms", at_most=p99_ms)
+    _note_pipeline(bench, name, rounds)
+
+
+def _note_pipeline(bench: Bench, name: str, rounds: list[_Round]) -> None:
+    """Whether the work behind the orders keeps up: the worst of the rounds."""
+    oldest = max(one.behind.oldest_seconds for one in rounds)
+    completed = max(one.completed_seconds for one in rounds)
+    mailed = max(one.mailed_seconds for one in rounds)
+    all_the_way = median(r.tally.answers / (r.tally.elapsed + r.completed_seconds) for r in rounds)
+    bench.note(f"{name}, all the way to COMPLETED", all_the_way, "/s")
+    bench.note_cost(f"{name}: oldest unfinished at the end", oldest, "s", at_most=5)
+    bench.note_cost(f"{name}: from the end until all are COMPLETED", completed, "s")
+    bench.note_cost(f"{name}: from the end until all are confirmed by mail", mailed, "s")
 
 
 async def _order_all(port: int, customers: list[Customer], clients: int, seconds: float) -> Tally:
