@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -51,7 +52,19 @@ async def serve(settings: Settings) -> None:
         )
     )
     click.echo(_welcome(settings), err=True)
+    _settle_memory()
     await server.serve()
+
+
+def _settle_memory() -> None:
+    """What is there now stays: the collector needn't look at it with every few hundred new objects.
+
+    Requests make little garbage that counting references doesn't free; looking for it so often took
+    a seventh of the time of an order.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def build(settings: Settings) -> Application:

@@ -11,7 +11,18 @@ import pytest
 
 from ecokart.core.errors import Invalid, Unavailable
 from ecokart.core.ports import Records
-from ecokart.core.records import ABSENT, ANY, Adjust, Check, Delete, Put, Reason, Table, Write
+from ecokart.core.records import (
+    ABSENT,
+    ANY,
+    Adjust,
+    Check,
+    Delete,
+    Put,
+    Reason,
+    Table,
+    Write,
+    microseconds,
+)
 from tests.clock import ManualClock
 from tests.contracts.records_kept import (
     MORNING,
@@ -146,7 +157,7 @@ async def test_indexes_follow_counters_and_touched_times(storage: Storage) -> No
     assert changed.values == [Move(id="b"), Move(id="a", count=5, at=later)]
     most = await records.query(MOVES, "by_count", "move", limit=1)
     assert most.values == [Move(id="a", count=5, at=later)]
-    since = await records.query(MOVES, "changed", "move", after=(later.isoformat()[:19], ""))
+    since = await records.query(MOVES, "changed", "move", after=(microseconds(later) - 1, ""))
     assert [move.id for move in since.values] == ["a"]
 
 

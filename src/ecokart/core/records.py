@@ -9,9 +9,8 @@ The weakest engine's limits hold on every engine: `encode` enforces them before 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -23,6 +22,8 @@ MAX_RECORD_BYTES = 400 * 1024
 MAX_COMMIT_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024
 MAX_INTEGER = 2**53 - 1  # exact in JSON wherever it is read, and far from every engine's own edge
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What a `Put` or `Delete` may expect beside a version that was read: versions themselves are above 0.
 ABSENT = 0
@@ -91,7 +92,7 @@ class Row(NamedTuple):
     """A record as engines store it. `columns` follow `Table.columns`; None keeps a record out of an index."""
 
     key: str
-    columns: tuple[Sortable | None, ...]
+    columns: list[Sortable | None]
     body: bytes
 
 
@@ -142,17 +143,17 @@ class Table(Generic[T]):
 
     def row(self, value: T) -> Row:
         """The record as it is stored. Raises `TooLarge` or `Invalid` if no engine would take it."""
-        key = self.key_of(value)
         try:
             body = self._encode(value)
         except (UnicodeEncodeError, OverflowError) as error:
             raise Invalid(f"{self.name}: {error}.") from error
         if len(body) > MAX_RECORD_BYTES:
-            raise CommitTooLarge(f"{self.name}/{key} has {len(body)} bytes.")
+            raise CommitTooLarge(f"{self.name}/{self.key_of(value)} has {len(body)} bytes.")
         for counter, floor in self.counters.items():
             if getattr(value, counter) < floor:
-                raise BelowFloor(self.name, key)
-        return Row(key, tuple([sortable(getattr(value, field)) for field in self.columns]), body)
+                raise BelowFloor(self.name, self.key_of(value))
+        columns = [sortable(getattr(value, field)) for field in self.columns]
+        return Row(self.key_of(value), columns, body)
 
     def load(self, shape: int, body: bytes, adjusted: Sequence[Any] = ()) -> T:
         """The record from what `row` gave and the columns of `adjustable`, which win over the body."""
@@ -161,7 +162,7 @@ class Table(Generic[T]):
             return value
         changes = dict(zip(self.adjustable, adjusted, strict=True))
         if self.touched:
-            changes[self.touched] = datetime.fromisoformat(changes[self.touched])
+            changes[self.touched] = moment(changes[self.touched])
         return msgspec.structs.replace(value, **changes)
 
     def load_body(self, shape: int, body: bytes) -> T:
@@ -274,28 +275,33 @@ def _check_amounts(write: Adjust) -> None:
 
 
 def sortable(value: Any) -> Sortable | None:
-    """A field as an index column: times in UTC as text of equal width, so that text order is time order.
+    """A field as an index column; a time becomes whole microseconds since 1970.
 
     Raises `Invalid` for a number that not every engine can hold, or a time that names no zone.
     """
-    if value is None or type(value) is str:
-        return value
-    if type(value) is int:
+    kind = type(value)
+    if kind is str or value is None:
+        return value  # type: ignore[no-any-return]
+    if kind is datetime:
+        return microseconds(value)
+    if kind is int:
         if abs(value) > MAX_INTEGER:
             raise Invalid(f"{value} is beyond what can be stored.")
-        return value
-    if isinstance(value, datetime):
-        return _moment(value)
+        return value  # type: ignore[no-any-return]
     if isinstance(value, StrEnum):
         return value.value
-    if isinstance(value, bool):
+    if kind is bool:
         return int(value)
-    raise TypeError(f"{type(value).__name__} can't be indexed")
+    raise TypeError(f"{kind.__name__} can't be indexed")
 
 
-@lru_cache(maxsize=512)
-def _moment(value: datetime) -> str:
-    # Kept, since all records of a transaction carry the same few times.
-    if value.tzinfo is None:
-        raise Invalid(f"{value} names no time zone.")
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+def microseconds(moment: datetime) -> int:
+    """A time as engines keep it in columns: it sorts, compares and takes eight bytes."""
+    if moment.tzinfo is None:
+        raise Invalid(f"{moment} names no time zone.")
+    return round(moment.timestamp() * 1_000_000)
+
+
+def moment(count: int) -> datetime:
+    """The time that `microseconds` counted, in UTC."""
+    return EPOCH + timedelta(microseconds=count)

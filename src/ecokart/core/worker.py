@@ -1,6 +1,7 @@
 """The worker: hands committed events on, runs the reactions to them, and keeps the timers.
 
-relay    outbox → queue, one job for each handler of the event; then the outbox entry goes
+express  this process's own commits → handler, straight away, for handlers that only touch records
+relay    outbox → queue, one job for each other handler, and for each that failed; then the entry goes
 lanes    queue → handler; a failure comes back later, and at last lies among the dead letters
 timers   a claim in the records decides which process runs each
 
@@ -13,12 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from ecokart.core.events import OUTBOX, OutboxEntry, Reactions, Timer, cause
+from ecokart.core.events import OUTBOX, Event, Handler, OutboxEntry, Reactions, Timer, cause
 from ecokart.core.ports import Delivery, Job, Ports
 from ecokart.core.records import ABSENT, ANY, Delete, Put, Table, WriteConflict
 
@@ -29,6 +30,10 @@ HANDLER_TIMEOUT_SECONDS = 60.0
 SLOTS = 64  # jobs of a lane under way at once …
 # … but few where each is an outside call: a mail more or less must not hold up an order.
 FEWER_SLOTS = {"mail": 4}
+# Lanes whose handlers make no outside call, so that a commit's own process may run them at once. It
+# saves writing, leasing and deleting a job, which is half of what an order's way costs.
+EXPRESS = frozenset({"orders"})
+EXPRESS_TIMEOUT_SECONDS = 5.0
 RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.
 ORPHANED_AFTER = timedelta(seconds=3)
@@ -97,27 +102,51 @@ class Worker:
 
     async def relay(self, entries: Sequence[OutboxEntry]) -> None:
         """Turn events into jobs. The jobs are stored before the entries go: twice, but never lost."""
-        now = self.ports.clock.now()
         jobs = [
-            Job(
-                id=f"{entry.id}:{handler.name}",
-                lane=handler.lane,
-                handler=handler.name,
-                event=entry.event,
-                sent_at=now,
-            )
+            self._job(entry, handler)
             for entry in entries
             for handler in self.reactions.by_event.get(entry.name, ())
         ]
+        await self._settle(entries, jobs)
+
+    async def express(self, entries: Sequence[OutboxEntry]) -> None:
+        """Run at once what may be, and turn the rest, and what failed, into jobs."""
+        direct, jobs = [], []
+        for entry in entries:
+            for handler in self.reactions.by_event.get(entry.name, ()):
+                if handler.lane in EXPRESS:
+                    direct.append((entry, handler))
+                else:
+                    jobs.append(self._job(entry, handler))
+        attempts = [self._run_express(handler, entry.event) for entry, handler in direct]
+        results = await asyncio.gather(*attempts, return_exceptions=True)
+        for (entry, handler), failure in zip(direct, results, strict=True):
+            if failure is not None:
+                log.warning("express failed: %r", failure, extra={"job": entry.id})
+                jobs.append(self._job(entry, handler))
+        await self._settle(entries, jobs)
+
+    def _job(self, entry: OutboxEntry, handler: Handler) -> Job:
+        return Job(
+            id=f"{entry.id}:{handler.name}",
+            lane=handler.lane,
+            handler=handler.name,
+            event=entry.event,
+            sent_at=self.ports.clock.now(),
+        )
+
+    async def _settle(self, entries: Sequence[OutboxEntry], jobs: list[Job]) -> None:
         if jobs:
             await self.ports.queue.send(jobs)
         await self.ports.records.commit([Delete(OUTBOX, entry.id, ANY) for entry in entries])
 
-    async def relay_orphans(self, older_than: timedelta = ORPHANED_AFTER) -> int:
-        """Hand on what lies in the outbox longer than that: nobody else will."""
+    async def relay_orphans(
+        self, older_than: timedelta = ORPHANED_AFTER, sparing: Collection[str] = ()
+    ) -> int:
+        """Hand on what lies in the outbox longer than that: nobody else will. Says how many there were."""
         page = await self.ports.records.scan(OUTBOX, limit=RELAY_BATCH)
         horizon = self.ports.clock.now() - older_than
-        entries = [entry for entry in page.values if entry.at <= horizon]
+        entries = [e for e in page.values if e.at <= horizon and e.id not in sparing]
         if entries:
             await self.relay(entries)
         return len(entries)
@@ -127,9 +156,10 @@ class Worker:
         swept = 0.0
         while not self._stopping.is_set():
             if entries := handoff.take(RELAY_BATCH):
-                await self.relay(entries)
+                await self.express(entries)
             if (now := asyncio.get_running_loop().time()) - swept > SWEEP_SECONDS:
-                while await self.relay_orphans():
+                waiting_here = {entry.id for entry in handoff.entries}
+                while await self.relay_orphans(sparing=waiting_here):
                     pass
                 swept = now
             if not handoff.entries and not self._stopping.is_set():
@@ -170,16 +200,22 @@ class Worker:
         except msgspec.DecodeError as error:  # it will never be another event
             await self._give_back(delivery, error, last=True)
             return None
-        cause.set(event.cause)
         try:
-            async with asyncio.timeout(HANDLER_TIMEOUT_SECONDS):
-                await handler.run(self.ports, event)
+            await self._run(handler, event, HANDLER_TIMEOUT_SECONDS)
         except (Exception, asyncio.CancelledError) as error:
             if _is_cancelled():
                 raise
             await self._give_back(delivery, error, last=job.attempts + 1 >= MAX_ATTEMPTS)
             return None
         return delivery
+
+    async def _run_express(self, handler: Handler, event_json: bytes) -> None:
+        await self._run(handler, handler.decode(event_json), EXPRESS_TIMEOUT_SECONDS)
+
+    async def _run(self, handler: Handler, event: Event, timeout_seconds: float) -> None:
+        cause.set(event.cause)
+        async with asyncio.timeout(timeout_seconds):
+            await handler.run(self.ports, event)
 
     async def _give_back(self, delivery: Delivery, error: BaseException, *, last: bool) -> None:
         job, text = delivery.job, f"{type(error).__name__}: {error}"[:LONGEST_ERROR]

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ecokart.core.clock import Clock
 from ecokart.core.errors import Invalid, Unavailable
@@ -38,7 +38,7 @@ from ecokart.core.records import (
     Write,
     WriteConflict,
     encode,
-    sortable,
+    microseconds,
     write_key,
 )
 from ecokart.engines.records_sqlite_sql import Statements, Step, prepare
@@ -77,7 +77,7 @@ class SqliteRecords:
 
     async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
         statements = self._sql[table.name]
-        parameters = (key, sortable(self._clock.now())) if table.expires else (key,)
+        parameters = (key, microseconds(self._clock.now())) if table.expires else (key,)
         row = self._read(statements.get, parameters).fetchone()
         return Versioned(table.load(row[2], row[3], row[5:]), row[1]) if row else None
 
@@ -91,7 +91,7 @@ class SqliteRecords:
         limit: int = 100,
     ) -> Page[T]:
         first, further = self._sql[table.name].queries[index]
-        now = [sortable(self._clock.now())] if table.expires else []
+        now = [microseconds(self._clock.now())] if table.expires else []
         if after is None:
             rows = self._read(first, [value, *now, limit + 1]).fetchall()
         else:
@@ -101,7 +101,7 @@ class SqliteRecords:
     async def scan(
         self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
     ) -> Page[T]:
-        now = [sortable(self._clock.now())] if table.expires else []
+        now = [microseconds(self._clock.now())] if table.expires else []
         sql = self._sql[table.name].scan
         rows = self._read(sql, [after[1] if after else "", *now, limit + 1]).fetchall()
         return _page(table, rows, limit)
@@ -109,7 +109,7 @@ class SqliteRecords:
     async def commit(self, writes: Sequence[Write]) -> None:
         if self._closed:
             raise Unavailable("The records are closed.")
-        now = cast("str", sortable(self._clock.now()))
+        now = microseconds(self._clock.now())
         steps = [
             self._sql[write.table.name].step(write, row, now)
             for write, row in zip(writes, encode(writes), strict=True)
@@ -208,7 +208,7 @@ class SqliteRecords:
     def _run_alike(self, steps: list[Step]) -> bool:
         """Run a long commit of one kind of statement in one go; if any condition fails, none was run."""
         first = steps[0]
-        if any([step.sql != first.sql for step in steps]):
+        if any(step.sql != first.sql for step in steps):
             return False
         touched = self._writer.executemany(first.sql, [step.values for step in steps]).rowcount
         if first.rows is None or touched == first.rows * len(steps):
@@ -232,7 +232,7 @@ class SqliteRecords:
         """Why a statement touched no row, told from what is there."""
         name, key = write.table.name, write_key(write)
         statements = self._sql[name]
-        now = [sortable(self._clock.now())] if write.table.expires else []
+        now = [microseconds(self._clock.now())] if write.table.expires else []
         found = self._writer.execute(statements.present, [key, *now]).fetchone()
         if not found:
             return WriteConflict(name, key, Reason.GONE)
@@ -242,7 +242,7 @@ class SqliteRecords:
         return WriteConflict(name, key, Reason.EXISTS if expects_none else Reason.CHANGED)
 
     def _sweep(self) -> None:
-        now = sortable(self._clock.now())
+        now = microseconds(self._clock.now())
         try:
             for statements in self._sql.values():
                 if statements.sweep:

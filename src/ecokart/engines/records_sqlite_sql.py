@@ -110,7 +110,7 @@ class Statements:
         )
         self._adjusts: dict[tuple[str, ...], str] = {}
 
-    def step(self, write: Write, row: Row | None, now: str) -> Step:
+    def step(self, write: Write, row: Row | None, now: int) -> Step:
         expiry = [now] if self.table.expires else []
         if type(write) is Put:
             return self._put(write, cast("Row", row), expiry)
@@ -125,7 +125,7 @@ class Statements:
             return Step(write, self.check_absent, [check.key, *expiry], rows=0)
         return Step(write, self.check, (check.key, check.expected, *expiry))
 
-    def _put(self, write: Put, row: Row, expiry: list[str]) -> Step:
+    def _put(self, write: Put, row: Row, expiry: list[int]) -> Step:
         shape = self.table.shape
         if write.expected > 0:
             values = [shape, row.body, *row.columns, row.key, write.expected, *expiry]
@@ -135,7 +135,7 @@ class Statements:
             return Step(write, self.put_any, values)
         return Step(write, self.put_absent, [*values, *expiry])
 
-    def _adjust(self, write: Adjust, expiry: list[str]) -> Step:
+    def _adjust(self, write: Adjust, expiry: list[int]) -> Step:
         counters = tuple(write.add)
         sql = self._adjusts.get(counters)
         if sql is None:

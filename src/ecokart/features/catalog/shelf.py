@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ecokart.core.money import Money, divide
 from ecokart.core.ports import Ports
-from ecokart.core.records import Cursor, T, Table
+from ecokart.core.records import Cursor, T, Table, microseconds
 from ecokart.features.catalog.model import (
     CATEGORIES,
     PRODUCTS,
@@ -108,7 +108,7 @@ class Shelf:
     async def refresh(self) -> None:
         """Take in what changed since the last time."""
         started = self._clock.now()
-        since = (self._seen_until - OVERLAP).isoformat(timespec="microseconds")
+        since = microseconds(self._seen_until - OVERLAP)
         changed = False
         for product, version in await self._changes(PRODUCTS, since):
             changed |= self._take_product(product, version)
@@ -129,7 +129,7 @@ class Shelf:
                 log.exception("the shelf wasn't refreshed")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _changes(self, table: Table[T], since: str) -> list[tuple[T, int]]:
+    async def _changes(self, table: Table[T], since: int) -> list[tuple[T, int]]:
         """Records of the table that changed after `since` and are not known at their version."""
         changes: list[tuple[T, int]] = []
         after: Cursor | None = (since, "")
