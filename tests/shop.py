@@ -56,6 +56,7 @@ async def running_shop(
     *,
     seeded: bool = True,
     through: Callable[[Ports], Ports] = lambda ports: ports,
+    log: LogWriter | None = None,
     **settings: Any,
 ) -> AsyncIterator[Shop]:
     """The shop with its demo goods and people, served on a free port until the context ends.
@@ -76,7 +77,7 @@ async def running_shop(
             {"ECOKART_DATA_DIR": str(folder / "data"), "ECOKART_PORT": str(port)} | environ
         )
         application = app.create(
-            built_with, through(app.open_ports(built_with, clock)), _silent_log()
+            built_with, through(app.open_ports(built_with, clock)), log or _silent_log()
         )
         if seeded:
             await app.seed(application.ports)

@@ -174,7 +174,7 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
         catalog_api.Answers: catalog_api.Answers(shelf),
     }
     edge = Edge(
-        _with_cors(router, settings),
+        router,
         provided=provided,
         origin_rule=OriginRule(settings.origins, settings.public_url),
         metrics=metrics,
@@ -184,7 +184,7 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    return Application(settings, ports, worker, shelf, router, edge)
+    return Application(settings, ports, worker, shelf, router, _with_cors(edge, settings))
 
 
 async def seed(ports: Ports) -> None:
@@ -193,11 +193,12 @@ async def seed(ports: Ports) -> None:
     await catalog_demo.seed(ports)
 
 
-def _with_cors(router: ASGIApp, settings: Settings) -> ASGIApp:
+def _with_cors(edge: ASGIApp, settings: Settings) -> ASGIApp:
+    """Around the edge, so that other origins may read its problems too."""
     if not settings.origins:
-        return router
+        return edge
     return CORSMiddleware(
-        router,
+        edge,
         allow_origins=settings.origins,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],

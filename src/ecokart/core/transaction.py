@@ -28,6 +28,7 @@ from ecokart.core.records import (
     Delete,
     Page,
     Put,
+    Reason,
     Sortable,
     T,
     Table,
@@ -125,7 +126,8 @@ class Transaction:
     ) -> None:
         """Add to a record's counters. Several adjustments of one record become their sum.
 
-        `refusal` is what the caller of `transact` gets where a counter would fall below its floor.
+        `refusal` is what the caller of `transact` gets where a counter would fall below its floor,
+        or where there is no such record.
         """
         place = (table.name, key)
         if refusal:
@@ -149,9 +151,12 @@ class Transaction:
             w for w in self._writes.values() if not isinstance(w, Adjust) or any(w.add.values())
         ]
 
-    def refusal(self, below: BelowFloor) -> Problem:
-        """What a counter that ran out means to the one who asked."""
-        return self._refusals.get((below.table, below.key), below)
+    def refusal(self, conflict: WriteConflict) -> Problem | None:
+        """What it means to the one who asked that this can't be, or None if it's worth another run."""
+        refusal = self._refusals.get((conflict.table, conflict.key))
+        if isinstance(conflict, BelowFloor):
+            return refusal or conflict
+        return refusal if conflict.reason is Reason.GONE else None
 
     def _put(self, table: Table[T], value: T, expected: int) -> None:
         if table.touched:
@@ -190,9 +195,9 @@ async def transact(
             return result
         try:
             await ports.records.commit(writes)
-        except BelowFloor as below:
-            raise tx.refusal(below) from below
-        except WriteConflict:
+        except WriteConflict as conflict:
+            if refusal := tx.refusal(conflict):
+                raise refusal from conflict
             pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause * random.random())  # noqa: S311 (jitter, not a secret)
             continue

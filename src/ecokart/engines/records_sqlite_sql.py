@@ -46,69 +46,70 @@ class Statements:
 
     def __init__(self, table: Table[Any]) -> None:
         self.table = table
-        name, columns = f'"{table.name}"', [f'"{column}"' for column in table.columns]
-        wanted = ["key", "version", "shape", "body"]
-        stored = ", ".join([*wanted, *columns])
-        marks = ", ".join(["?", "new_version()", *"??", *"?" * len(columns)])
-        alive = (
+        self._name = f'"{table.name}"'
+        self._columns = [f'"{column}"' for column in table.columns]
+        # A record that has expired isn't there any more, for no condition.
+        self._alive = (
             f' AND ("{table.expires}" IS NULL OR "{table.expires}" > ?)' if table.expires else ""
         )
-        adjusted = [f'"{column}"' for column in table.adjustable]
+        self._adjusts: dict[tuple[str, ...], str] = {}
+        self._declare()
+        self._declare_reads()
+        self._declare_writes()
 
-        def select(sort: str | None, condition: str) -> str:
-            # Five fixed columns and then the adjustable ones; `sort` is what the next cursor needs.
-            fields = ", ".join([*wanted, f'"{sort}"' if sort else "key", *adjusted])
-            return f"SELECT {fields} FROM {name} WHERE {condition}{alive}"
-
+    def _declare(self) -> None:
+        columns = "".join([f", {column}" for column in self._columns])
         self.create = (
-            f"CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, version INTEGER NOT NULL,"
-            f" shape INTEGER NOT NULL, body BLOB NOT NULL{''.join([f', {c}' for c in columns])})"
-            " WITHOUT ROWID"
+            f"CREATE TABLE IF NOT EXISTS {self._name} (key TEXT PRIMARY KEY, version INTEGER"
+            f" NOT NULL, shape INTEGER NOT NULL, body BLOB NOT NULL{columns}) WITHOUT ROWID"
         )
         self.indexes = []
-        for label, index in table.indexes.items():
+        for label, index in self.table.indexes.items():
             over = ", ".join([f'"{field}"' for field in index.fields] + ["key"])
             self.indexes.append(
-                f'CREATE INDEX IF NOT EXISTS "{table.name}_{label}" ON {name} ({over})'
+                f'CREATE INDEX IF NOT EXISTS "{self.table.name}_{label}" ON {self._name} ({over})'
                 f' WHERE "{index.by}" IS NOT NULL'
             )
-        self.get = select(None, "key = ?")
-        self.scan = select(None, "key > ?") + " ORDER BY key LIMIT ?"
+
+    def _declare_reads(self) -> None:
+        self.get = self._select("key", "key = ?")
+        self.present = f"SELECT 1 FROM {self._name} WHERE key = ?{self._alive}"
+        self.scan = self._select("key", "key > ?") + " ORDER BY key LIMIT ?"
         self.queries = {}
-        for label, index in table.indexes.items():
+        for label, index in self.table.indexes.items():
             order, beyond = ("DESC", "<") if index.descending else ("ASC", ">")
-            condition = f'"{index.by}" = ?' + (
-                f' AND "{index.sort}" IS NOT NULL' if index.sort else ""
-            )
             place = f'"{index.sort}"' if index.sort else "key"
+            first = self._select(place, f'"{index.by}" = ? AND {place} IS NOT NULL')
             tail = f" ORDER BY {place} {order}, key {order} LIMIT ?"
-            first = select(index.sort, condition)
-            self.queries[label] = (
-                first + tail,
-                f"{first} AND ({place}, key) {beyond} (?, ?){tail}",
-            )
-        update = ", ".join(f"{c} = excluded.{c}" for c in ["shape", "body", *columns])
+            further = f"{first} AND ({place}, key) {beyond} (?, ?){tail}"
+            self.queries[label] = (first + tail, further)
+
+    def _declare_writes(self) -> None:
+        name, expires = self._name, self.table.expires
+        stored = ", ".join(["key", "version", "shape", "body", *self._columns])
+        marks = ", ".join(["?", "new_version()", "?", "?", *"?" * len(self._columns)])
+        excluded = ", ".join([f"{c} = excluded.{c}" for c in ["shape", "body", *self._columns]])
         insert = f"INSERT INTO {name} ({stored}) VALUES ({marks}) ON CONFLICT (key) DO"
-        revive = f'UPDATE SET version = version + 1, {update} WHERE {name}."{table.expires}" <= ?'
-        self.put_absent = f"{insert} {revive if table.expires else 'NOTHING'}"
-        self.put_any = f"{insert} UPDATE SET version = version + 1, {update}"
-        changes = ", ".join(f"{column} = ?" for column in ["shape", "body", *columns])
-        # A record that has expired isn't there any more, for no condition.
-        self.alive, self.present = alive, f"SELECT 1 FROM {name} WHERE key = ?{alive}"
-        at_version = f"WHERE key = ? AND version = ?{alive}"
+        self.put_any = f"{insert} UPDATE SET version = version + 1, {excluded}"
+        self.put_absent = f"{insert} NOTHING"
+        if expires:
+            self.put_absent = f'{self.put_any} WHERE {name}."{expires}" <= ?'
+        changes = ", ".join([f"{column} = ?" for column in ["shape", "body", *self._columns]])
+        at_version = f"WHERE key = ? AND version = ?{self._alive}"
         self.put_version = f"UPDATE {name} SET version = version + 1, {changes} {at_version}"
         self.delete = f"DELETE FROM {name} {at_version}"
         self.delete_any = f"DELETE FROM {name} WHERE key = ?"
-        # Changes nothing, but counts the rows it would have changed.
+        # These change nothing, but count the rows they would have changed.
         self.check = f"UPDATE {name} SET version = version {at_version}"
-        self.check_absent = f"UPDATE {name} SET version = version WHERE key = ?{alive}"
-        self.sweep = (
-            f"DELETE FROM {name} WHERE key IN"
-            f' (SELECT key FROM {name} WHERE "{table.expires}" <= ? LIMIT ?)'
-            if table.expires
-            else ""
-        )
-        self._adjusts: dict[tuple[str, ...], str] = {}
+        self.check_absent = f"UPDATE {name} SET version = version WHERE key = ?{self._alive}"
+        overdue = f'SELECT key FROM {name} WHERE "{expires}" <= ? LIMIT ?'
+        self.sweep = f"DELETE FROM {name} WHERE key IN ({overdue})" if expires else ""
+
+    def _select(self, place: str, condition: str) -> str:
+        """Five fixed columns and then the adjustable ones; `place` is what the next cursor needs."""
+        adjusted = [f'"{column}"' for column in self.table.adjustable]
+        fields = ", ".join(["key", "version", "shape", "body", place, *adjusted])
+        return f"SELECT {fields} FROM {self._name} WHERE {condition}{self._alive}"
 
     def step(self, write: Write, row: Row | None, now: int) -> Step:
         expiry = [now] if self.table.expires else []
@@ -145,7 +146,7 @@ class Statements:
             floors = "".join([f' AND "{c}" + ? >= {self.table.counters[c]}' for c in counters])
             sql = self._adjusts[counters] = (
                 f'UPDATE "{self.table.name}" SET version = version + 1, '
-                f"{', '.join(changes)} WHERE key = ?{floors}{self.alive}"
+                f"{', '.join(changes)} WHERE key = ?{floors}{self._alive}"
             )
         amounts = write.add.values()
         at = [sortable(write.at)] if self.table.touched else []
