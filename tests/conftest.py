@@ -7,6 +7,8 @@ from hypothesis import settings
 
 from tests.clock import ManualClock
 
+pytest_plugins = ["tests.browser"]
+
 # A slow machine is no counterexample.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
