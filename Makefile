@@ -13,8 +13,8 @@ MAKEFLAGS += --no-print-directory
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-run: .venv/run.stamp ## Start the shop (ARGS="--port 9000")
-	@exec $(BIN)/ecokart serve $(ARGS)
+run: .venv/run.stamp ## Start the shop (another port: ECOKART_PORT=9000 make run)
+	@exec $(BIN)/ecokart serve
 
 test: .venv/dev.stamp ## Everything that must hold: style, types, import rules, tests (PYTEST_ARGS="-k cart")
 	@$(BIN)/python tests/setup_engines.py
