@@ -37,7 +37,7 @@ def main() -> None:
     for line in bench.skipped:
         print(f"skipped: {line}")
     if not options.only:
-        print(f"kept as {figures.keep(bench.figures, shown, notes)}")
+        print(f"kept as {figures.keep(bench.figures, shown, notes).name} in bench/results")
     sys.exit(0 if all(figure.kept for figure in bench.figures) else 1)
 
 

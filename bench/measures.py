@@ -31,6 +31,22 @@ ORDER_ROUND = 2.5
 _keys = count()
 
 
+Measured = Callable[[], Awaitable[Tally]]
+
+
+class Rounds:
+    """What floor and shop did in turn. Each round is compared with its own floor, minutes being unequal."""
+
+    def __init__(self, pairs: list[tuple[Tally, Tally]]) -> None:
+        self._runs = [run for _, run in pairs]
+        self.per_second = median(run.per_second for run in self._runs)
+        self.floor_per_second = median(lowest.per_second for lowest, _ in pairs)
+        self.of_floor = median(run.per_second / lowest.per_second for lowest, run in pairs)
+
+    def milliseconds(self, percent: float) -> float:
+        return median(run.milliseconds(percent) for run in self._runs)
+
+
 class Bench:
     """A shop and its floor, both answering, and the figures so far."""
 
@@ -68,15 +84,9 @@ class Bench:
         """A figure of which less is better."""
         self.figures.append(Figure(name, value, unit, at_most=at_most, less_is_better=True))
 
-    async def in_turn(
-        self, of_floor: Callable[[], Awaitable[Tally]], of_shop: Callable[[], Awaitable[Tally]]
-    ) -> tuple[float, list[Tally]]:
-        """Floor and shop one after the other, round after round: the floor's median, the shop's runs."""
-        lowest, runs = [], []
-        for _ in range(self.rounds):
-            lowest.append((await of_floor()).per_second)
-            runs.append(await of_shop())
-        return median(lowest), runs
+    async def in_turn(self, of_floor: Measured, of_shop: Measured, rounds: int = 0) -> Rounds:
+        """Floor and shop one after the other, round after round."""
+        return Rounds([(await of_floor(), await of_shop()) for _ in range(rounds or self.rounds)])
 
     @staticmethod
     async def _record(shop: Server, buyers: Crowd) -> dict[str, bytes]:
@@ -110,11 +120,8 @@ async def start(bench: Bench) -> None:
 
 async def product_list(bench: Bench) -> None:
     """The JSON of all demo products."""
-    floor_rate, runs = await _same_request(bench, "/list", LIST)
-    bench.note("product list", _rate(runs), "req/s")
-    bench.note("product list, floor", floor_rate, "req/s")
-    bench.note("product list, of its floor", _rate(runs) / floor_rate, "", at_least=0.6)
-    bench.note_cost("product list, p99", _ms(runs, 99), "ms")
+    rounds = await _same_request(bench, "/list", LIST)
+    _note_rounds(bench, "product list", rounds, at_least=0.6)
 
 
 async def product_page(bench: Bench) -> None:
@@ -123,10 +130,8 @@ async def product_page(bench: Bench) -> None:
     if "page" not in bench.recorded:
         bench.skipped.append(f"product page: {PAGE} isn't there yet")
         return
-    floor_rate, runs = await _same_request(bench, "/page", PAGE)
-    bench.note("product page", _rate(runs), "req/s", at_least=min(1500, 0.05 * floor_rate))
-    bench.note("product page, of its floor", _rate(runs) / floor_rate, "")
-    bench.note_cost("product page, p99", _ms(runs, 99), "ms")
+    rounds = await _same_request(bench, "/page", PAGE)
+    _note_rounds(bench, "product page", rounds, at_least=min(0.05, 1500 / rounds.floor_per_second))
 
 
 async def sign_in(bench: Bench) -> None:
@@ -150,7 +155,7 @@ async def orders(bench: Bench) -> None:
 
 async def orders_of_one_product(bench: Bench) -> None:
     """The same with everybody after one product: one stock record, changed by every order."""
-    await _orders(bench, "orders of one product", lambda n: [[(HOT, 1)]] * n)
+    await _orders(bench, "orders of one product", lambda n: [[(HOT, 1)]] * n, rounds=1)
 
 
 async def purchase(bench: Bench) -> None:
@@ -195,10 +200,11 @@ async def _orders(
     *,
     at_least: float | None = None,
     p99_ms: float | None = None,
+    rounds: int = 0,
 ) -> None:
     shop, lowest, buyers = await bench.opened()
     folder, seconds = bench.folder / "shop", bench.seconds * ORDER_ROUND
-    rounds: list[_Round] = []
+    seen: list[_Round] = []
     # How many carts a round will need is told by a short one, whose figures are not used.
     warm = await _order_all(shop.port, await buyers.come(baskets(1000)), bench.clients, seconds)
     await until_quiet(folder)
@@ -211,16 +217,22 @@ async def _orders(
         customers = await buyers.come(baskets(int(warm.per_second * seconds * 1.5)))
         tally = await _order_all(shop.port, customers, bench.clients, seconds)
         tally.all_are(201)
-        rounds.append(_Round(tally, backlog(folder), *await until_quiet(folder)))
+        seen.append(_Round(tally, backlog(folder), *await until_quiet(folder)))
         return tally
 
-    floor_rate, runs = await bench.in_turn(of_floor, of_shop)
-    bench.note(name, _rate(runs), "/s")
-    bench.note(f"{name}, floor", floor_rate, "/s")
-    bench.note(f"{name}, of its floor", _rate(runs) / floor_rate, "", at_least=at_least)
-    bench.note_cost(f"{name}, p50", _ms(runs, 50), "ms")
-    bench.note_cost(f"{name}, p99", _ms(runs, 99), "ms", at_most=p99_ms)
-    _note_pipeline(bench, name, rounds)
+    done = await bench.in_turn(of_floor, of_shop, rounds)
+    _note_rounds(bench, name, done, at_least=at_least, p99_ms=p99_ms)
+    _note_pipeline(bench, name, seen)
+
+
+def _note_rounds(
+    bench: Bench, name: str, rounds: Rounds, *, at_least: float | None, p99_ms: float | None = None
+) -> None:
+    bench.note(name, rounds.per_second, "/s")
+    bench.note(f"{name}, floor", rounds.floor_per_second, "/s")
+    bench.note(f"{name}, of its floor", rounds.of_floor, "", at_least=at_least)
+    bench.note_cost(f"{name}, p50", rounds.milliseconds(50), "ms")
+    bench.note_cost(f"{name}, p99", rounds.milliseconds(99), "ms", at_most=p99_ms)
 
 
 def _note_pipeline(bench: Bench, name: str, rounds: list[_Round]) -> None:
@@ -255,7 +267,7 @@ def _purchases(who: Customer, skus: list[str], times: list[float], random: Rando
             times.append(perf_counter() - started)
 
 
-async def _same_request(bench: Bench, of_floor: str, of_shop: str) -> tuple[float, list[Tally]]:
+async def _same_request(bench: Bench, of_floor: str, of_shop: str) -> Rounds:
     shop, lowest, _ = await bench.opened()
 
     async def ask(port: int, path: str) -> Tally:
@@ -279,14 +291,6 @@ async def _one(port: int, asked: bytes) -> Answer:
 
 def _key() -> str:
     return f"bench-{next(_keys)}"
-
-
-def _rate(runs: list[Tally]) -> float:
-    return median(tally.per_second for tally in runs)
-
-
-def _ms(runs: list[Tally], percent: float) -> float:
-    return median(tally.milliseconds(percent) for tally in runs)
 
 
 def _run_seconds(code: str) -> float:
