@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ from ecokart.features.orders import pipeline
 from ecokart.features.orders.model import ORDERS
 from ecokart.features.storefront import pages as storefront_pages
 from ecokart.features.storefront.pages import Fragments, ShopFrame
-from ecokart.settings import BadSetting, Settings
+from ecokart.settings import BadSetting, Settings, unusable
 from ecokart.web import assets, health, openapi
 from ecokart.web.assets import Assets
 from ecokart.web.edge import Edge
@@ -84,19 +85,19 @@ FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")
 def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
     """The engines that the settings name. Raises `BadSetting` for a URL that names none."""
     clock = clock or SystemClock()
-    records = SqliteRecords(_sqlite_path(settings), TABLES, clock)
+    try:
+        records = SqliteRecords(_sqlite_path(settings), TABLES, clock)
+    except sqlite3.Error as error:
+        raise BadSetting(unusable("RECORDS_URL", settings.records_url, error)) from None
     _only("QUEUE_URL", settings.queue_url, "records:")
     _only("CACHE_URL", settings.cache_url, "memory:")
     _only("LIVE_URL", settings.live_url, "memory:")
-    mail = urlsplit(settings.mail_url)
-    if mail.scheme != "disk":
-        raise BadSetting(f"ECOKART_MAIL_URL is {settings.mail_url!r}, but takes disk:///folder.")
     return Ports(
         records=records,
         queue=RecordsQueue(records, clock),
         cache=MemoryCache(),
         live=MemoryLive(),
-        mail=DiskMail(_path(mail.path), settings.mail_from),
+        mail=_mail(settings),
         clock=clock,
     )
 
@@ -216,8 +217,18 @@ def _sqlite_path(settings: Settings) -> Path:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadSetting(f"ECOKART_RECORDS_URL can't be used: {error}.") from None
+        raise BadSetting(unusable("RECORDS_URL", url, error)) from None
     return file
+
+
+def _mail(settings: Settings) -> DiskMail:
+    url = urlsplit(settings.mail_url)
+    if url.scheme != "disk":
+        raise BadSetting(f"ECOKART_MAIL_URL is {settings.mail_url!r}, but takes disk:///folder.")
+    try:
+        return DiskMail(_path(url.path), settings.mail_from)
+    except OSError as error:
+        raise BadSetting(unusable("MAIL_URL", settings.mail_url, error)) from None
 
 
 def _path(text: str) -> Path:

@@ -13,7 +13,7 @@ import click
 from ecokart import __version__
 from ecokart.core.errors import Problem
 from ecokart.core.money import MINOR_DIGITS
-from ecokart.settings import BadSetting, Settings, load
+from ecokart.settings import BadSetting, Settings, load, page
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,6 +92,12 @@ def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
 
     settings = _settings()
     _run(lambda: serving.redrive(settings, list(job_ids), everything=everything))
+
+
+@main.command()
+def settings() -> None:
+    """Print every setting with its default, as docs/settings.md."""
+    click.echo(page(), nl=False)
 
 
 def _settings() -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,22 +23,22 @@ from ecokart.features.accounts.demo import PEOPLE
 from ecokart.features.imports import service as imports
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
-from ecokart.settings import Settings
+from ecokart.settings import BadSetting, Settings
 from ecokart.web import logs
 
 GRACE_SECONDS = 10
+BACKLOG = 2048
 
 
 async def serve(settings: Settings) -> None:
     """The shop until it is told to stop; requests under way are finished first."""
+    listener = _listener(settings)
     app = build(settings)
     if not settings.production:
         await seed_ports(app.ports)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            host=settings.host,
-            port=settings.port,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -48,12 +49,27 @@ async def serve(settings: Settings) -> None:
             proxy_headers=True,
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            backlog=2048,
+            backlog=BACKLOG,
         )
     )
-    click.echo(_welcome(settings), err=True)
+    click.echo(_welcome(settings, listener.getsockname()[1]), err=True)
     _settle_memory()
-    await server.serve()
+    await server.serve([listener])
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """The socket to serve on. Raises `BadSetting` where there is none to be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    place = (settings.host, settings.port)
+    try:
+        listener = socket.create_server(place, family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = f"ECOKART_HOST {settings.host} and ECOKART_PORT {settings.port}"
+        why = str(error.strerror).partition(" (while")[0]
+        raise BadSetting(f"{where} can't be listened on: {why}.") from None
+    # Answers go out at once: waiting for more to send would cost 40 ms each.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _settle_memory() -> None:
@@ -153,8 +169,9 @@ async def _ports(settings: Settings) -> AsyncIterator[Ports]:
         await ports.records.close()
 
 
-def _welcome(settings: Settings) -> str:
-    url = f"http://{settings.host}:{settings.port}"
+def _welcome(settings: Settings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{port}"
     lines = [
         "",
         f"  Ecokart is at    {url}",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import secrets
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -18,10 +20,11 @@ from msgspec import Meta
 
 PREFIX = "ECOKART_"
 SHORTEST_SECRET = 32
+ORIGIN = re.compile(r"https?://[^\s/?#@]+")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class BadSetting(Exception):
@@ -79,9 +82,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, _about("Addresses of proxies whose X-Forwarded-For is believed, separated by commas.")
     ] = "127.0.0.1"
     rate_limit: Annotated[
-        Count, _about("Requests an address may make to sign-in, registration and orders …")
+        Count,
+        _about(
+            "Requests an address may make to each of sign-in, registration and orders in the window below."
+        ),
     ] = 100
-    rate_window_seconds: Annotated[Seconds, _about("… in this many seconds.")] = 300.0
+    rate_window_seconds: Annotated[Seconds, _about("The window of the rate limit.")] = 300.0
     max_body_bytes: Annotated[Count, _about("The largest request body that is read.")] = 1_048_576
     request_timeout_seconds: Annotated[
         Seconds, _about("After this long a request is answered with 503.")
@@ -117,10 +123,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         except msgspec.ValidationError:
             raise BadSetting(f"{variable} is {text!r}, but takes {_takes(hints[name])}.") from None
     settings = Settings(**given)
-    if settings.production and not settings.secret:
-        raise BadSetting("ECOKART_SECRET is missing, and production doesn't start without one.")
-    if settings.secret and len(settings.secret) < SHORTEST_SECRET:
-        raise BadSetting(f"ECOKART_SECRET is shorter than {SHORTEST_SECRET} characters.")
+    _check(settings)
     return _completed(settings)
 
 
@@ -131,11 +134,49 @@ def describe() -> list[tuple[str, str, str, str]]:
         (
             PREFIX + field.name.upper(),
             _takes(hints[field.name]),
-            str(field.default).lower() if field.default in (True, False) else str(field.default),
+            str(field.default).lower() if isinstance(field.default, bool) else str(field.default),
             hints[field.name].__metadata__[-1].description,
         )
         for field in msgspec.structs.fields(Settings)
     ]
+
+
+def page() -> str:
+    """`docs/settings.md`."""
+    rows = [
+        f"| `{variable}` | {takes} | {f'`{default}`' if default else ''} | {purpose} |"
+        for variable, takes, default, purpose in describe()
+    ]
+    return "\n".join([_PAGE, *rows, ""])
+
+
+_PAGE = """\
+# Settings
+
+Environment variables, all of them optional while you try things out. A value that doesn't fit stops
+the start with one sentence that names it, and so does a variable that begins with `ECOKART_` and is
+none of these. An empty value is as good as none.
+
+This page is what `ecokart settings` prints; a test keeps it so.
+
+| variable | takes | default | for |
+|---|---|---|---|"""
+
+
+def _check(settings: Settings) -> None:
+    """What no type can say. Raises `BadSetting`."""
+    if settings.production and not settings.secret:
+        raise BadSetting("ECOKART_SECRET is missing, and production doesn't start without one.")
+    if settings.secret and len(settings.secret) < SHORTEST_SECRET:
+        raise BadSetting(f"ECOKART_SECRET is shorter than {SHORTEST_SECRET} characters.")
+    for origin in filter(None, [settings.public_url.rstrip("/"), *settings.origins]):
+        if not ORIGIN.fullmatch(origin):
+            name = "ALLOWED_ORIGINS" if origin in settings.origins else "PUBLIC_URL"
+            raise BadSetting(f"ECOKART_{name} has {origin!r}, but takes https://shop.example.")
+    if "@" not in parseaddr(settings.mail_from)[1]:
+        raise BadSetting(
+            f"ECOKART_MAIL_FROM is {settings.mail_from!r}, but takes Shop <shop@shop.example>."
+        )
 
 
 def _takes(hint: Any) -> str:
@@ -180,9 +221,16 @@ def _kept_secret(path: Path) -> str:
             path.write_text(secrets.token_urlsafe(48))
         return path.read_text().strip()
     except OSError as error:
-        raise BadSetting(f"ECOKART_DATA_DIR can't be used: {error}.") from None
+        raise BadSetting(unusable("DATA_DIR", path.parent, error)) from None
+
+
+def unusable(name: str, given: object, error: Exception) -> str:
+    """The sentence about a place that can't be read or written."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return f"{PREFIX}{name} is {str(given)!r}, which can't be used: {why}."
 
 
 def _unknown(variable: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(variable, [PREFIX + name.upper() for name in known], 1)
-    return f"{variable} is no setting of Ecokart{f'; {near[0]} is' if near else ''}."
+    names = [name.upper() for name in known]
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), names, 1)
+    return f"{variable} is no setting of Ecokart{f'; {PREFIX}{near[0]} is' if near else ''}."

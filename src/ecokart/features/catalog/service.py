@@ -49,7 +49,7 @@ async def offer(tx: Transaction, *, sku: str = "", product_id: str = "") -> Offe
         product_id = stock.product_id if stock else ""
     product = await tx.get(PRODUCTS, product_id) if product_id else None
     if product is None or not product.active:
-        raise NoSuchProduct(**({"sku": sku} if sku else {"productId": product_id}))
+        raise NoSuchProduct(sku=sku) if sku else NoSuchProduct(productId=product_id)
     if not sku and len(product.variants) > 1:
         raise ChoiceNeeded(skus=[variant.sku for variant in product.variants])
     variant = next((v for v in product.variants if v.sku == sku), product.variants[0])
