@@ -1,0 +1,51 @@
+"""A shop with a worker, and visitors with real browsers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page
+
+from tests.shop import Shop, running_shop
+
+Visit = Callable[..., AbstractAsyncContextManager[Page]]
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with running_shop(tmp_path, worker=True) as shop:
+        yield shop
+
+
+@pytest.fixture
+def visit(shop: Shop, browser: Browser) -> Visit:
+    """A visitor: `async with visit(locale="en-GB", java_script_enabled=False) as page`.
+
+    Whatever the browser complains about on the way (a script's error, something that the content
+    security policy forbids) fails the test, but for the statuses of refused requests.
+    """
+
+    @asynccontextmanager
+    async def visiting(**options: Any) -> AsyncIterator[Page]:
+        complaints: list[str] = []
+
+        def listen(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning") and "status of 4" not in message.text:
+                complaints.append(message.text)
+
+        context = await browser.new_context(base_url=shop.url, **({"locale": "de-DE"} | options))
+        context.set_default_timeout(15_000)
+        page = await context.new_page()
+        page.on("console", listen)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        try:
+            yield page
+        finally:
+            await context.close()
+        assert not complaints
+
+    return visiting
