@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from bench import figures
 from bench.load import percentile
 from bench.measures import MEASURES, Bench
 from bench.processes import load_core, server_core, stay_on
+
+LONGEST_MEASURE_SECONDS = 240  # a server that hangs ends the bench, and isn't waited for
 
 
 def main() -> None:
@@ -45,7 +48,8 @@ async def _measure(bench: Bench, names: list[str]) -> None:
     try:
         for name in names:
             started, already = perf_counter(), len(bench.figures)
-            await MEASURES[name](bench)
+            async with asyncio.timeout(LONGEST_MEASURE_SECONDS):
+                await MEASURES[name](bench)
             print(f"{name}: {perf_counter() - started:.0f} s")
             for figure in bench.figures[already:]:
                 print(f"    {figure.name}: {figure.value:,.4g} {figure.unit}")

@@ -9,6 +9,7 @@ are those of a given number of clients, not those of a given rate of requests.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
@@ -60,9 +61,9 @@ class UnexpectedAnswers(Exception):
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """The value that `percent` of the values don't exceed; 0 where there is none."""
+    """The least of the values that `percent` of them don't exceed (nearest rank); 0 where there is none."""
     ordered = sorted(values)
-    return ordered[min(int(len(ordered) * percent / 100), len(ordered) - 1)] if ordered else 0.0
+    return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)] if ordered else 0.0
 
 
 def request(
@@ -174,6 +175,7 @@ class _Connection(asyncio.Protocol):
         Where nothing had been sent (no connection came about) it is still the same request.
         """
         if gone_for_good():
+            self._tally.statuses[LOST.status] += 1
             self._scenario.close()
             return None
         if not self._asking:

@@ -211,7 +211,9 @@ async def _orders(
 
     async def of_floor() -> Tally:
         asked = [request("POST", "/order", ORDER, token="t" * 200, key="k" * 20)] * bench.clients
-        return await run(lowest.port, map(always, asked), seconds=bench.seconds)
+        tally = await run(lowest.port, map(always, asked), seconds=bench.seconds)
+        tally.all_are(201)
+        return tally
 
     async def of_shop() -> Tally:
         customers = await buyers.come(baskets(int(warm.per_second * seconds * 1.5)))
