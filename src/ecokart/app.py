@@ -49,7 +49,7 @@ from ecokart.features.orders.model import ORDERS
 from ecokart.features.storefront import pages as storefront_pages
 from ecokart.features.storefront.pages import Fragments, ShopFrame
 from ecokart.settings import BadSetting, Settings, unusable
-from ecokart.web import assets, health, openapi
+from ecokart.web import assets, health, openapi, reference
 from ecokart.web.assets import Assets
 from ecokart.web.edge import Edge
 from ecokart.web.limits import Limit
@@ -77,6 +77,7 @@ ROUTES = (
     admin_pages.routes,
     health.routes,
     openapi.routes,
+    reference.routes,
     assets.routes,
 )
 FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")

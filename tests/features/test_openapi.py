@@ -118,6 +118,23 @@ def test_what_can_go_wrong_is_said_with_its_codes() -> None:
     assert "Idempotent-Replayed" in answers["201"]["headers"]
 
 
+async def test_the_reference_shows_all_of_it_and_loads_nothing_from_elsewhere(
+    tmp_path: Path,
+) -> None:
+    async with running_shop(tmp_path, seeded=False, public_url=PUBLIC_URL) as shop:
+        answer = await shop.client.get("/api", headers={"Accept-Language": "de"})
+    page = answer.text
+    assert answer.status_code == 200
+    for operation in OPERATIONS.values():
+        assert f'id="{operation["operationId"]}"' in page
+    for schema in DOCUMENT["components"]["schemas"]:
+        assert f'id="schema-{schema}"' in page
+    missing = {link for link in re.findall(r'href="#([^"]+)"', page) if f'id="{link}"' not in page}
+    assert not missing
+    assert not re.findall(r'(?:src|href)="(?!/(?!/)|#)[^"]*"', page)
+    assert "curl -X POST https://shop.example/api/orders" in page
+
+
 @pytest.mark.parametrize("who", ["customer", "guest"])
 async def test_schemathesis_finds_nothing(tmp_path: Path, who: str) -> None:
     """About a thousand requests a run, from the examples to invented ones and chains of them."""
