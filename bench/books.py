@@ -162,7 +162,10 @@ def backlog(folder: Path) -> Backlog:
         oldest = database.execute(
             f"SELECT body {unfinished_ones} ORDER BY placed_at LIMIT 1"
         ).fetchone()
-        (mails,) = database.execute("SELECT count(*) FROM jobs WHERE place = 'mail'").fetchone()
+        # A dead letter is no mail that was written.
+        (mails,) = database.execute(
+            "SELECT count(*) FROM jobs WHERE place IN ('mail', 'dead')"
+        ).fetchone()
         (placed,) = database.execute(
             "SELECT count(*) FROM outbox WHERE body LIKE '%\"order.placed\"%'"
         ).fetchone()
