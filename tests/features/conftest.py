@@ -32,6 +32,15 @@ async def shop(demo_data: Path, tmp_path: Path, clock: ManualClock) -> AsyncIter
         yield shop
 
 
+@pytest.fixture(scope="session")
+async def demo(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """One demo shop for all the tests that only look, or are refused: opening one takes its time."""
+    folder = tmp_path_factory.mktemp("shown")
+    shutil.copytree(demo_data, folder / "data")
+    async with running_shop(folder, ManualClock(), seeded=False) as shop:
+        yield shop
+
+
 @pytest.fixture
 async def dana(shop: Shop) -> dict[str, str]:
     """The headers by which the shop knows a customer."""

@@ -78,15 +78,15 @@ async def test_of_many_registrations_of_one_address_one_succeeds(shop: Shop) -> 
     ],
 )
 async def test_what_does_not_fit_is_refused_by_field(
-    shop: Shop, change: dict[str, object], field: str
+    demo: Shop, change: dict[str, object], field: str
 ) -> None:
-    answer = await shop.client.post("/auth/register", json=JO | change)
+    answer = await demo.client.post("/auth/register", json=JO | change)
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-async def test_signing_in_heeds_no_case_in_the_address(shop: Shop) -> None:
-    answer = await shop.client.post("/auth/login", json=DANA | {"email": " DEMO@ecokart.com "})
+async def test_signing_in_heeds_no_case_in_the_address(demo: Shop) -> None:
+    answer = await demo.client.post("/auth/login", json=DANA | {"email": " DEMO@ecokart.com "})
     assert answer.status_code == 200
     assert answer.json()["user"]["name"] == "Dana Demo"
 
@@ -173,18 +173,18 @@ async def test_forged_tokens_open_nothing(shop: Shop, dana: dict[str, str]) -> N
         assert (answer.status_code, answer.json()["code"]) == (401, "session_ended"), one
 
 
-async def test_other_schemes_are_nobody(shop: Shop) -> None:
-    answer = await shop.client.get("/auth/me", headers={"Authorization": "Basic ZGVtbzpkZW1v"})
+async def test_other_schemes_are_nobody(demo: Shop) -> None:
+    answer = await demo.client.get("/auth/me", headers={"Authorization": "Basic ZGVtbzpkZW1v"})
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
 
 
-async def test_a_cookie_that_holds_no_more_is_as_good_as_none(shop: Shop) -> None:
-    answer = await shop.client.get("/api/cart", headers={"Cookie": "ecokart_session=x"})
+async def test_a_cookie_that_holds_no_more_is_as_good_as_none(demo: Shop) -> None:
+    answer = await demo.client.get("/api/cart", headers={"Cookie": "ecokart_session=x"})
     assert answer.status_code == 200
 
 
-async def test_the_demo_admin_is_one(shop: Shop) -> None:
-    assert (await shop.client.post("/auth/login", json=ADA)).json()["user"]["role"] == "admin"
+async def test_the_demo_admin_is_one(demo: Shop) -> None:
+    assert (await demo.client.post("/auth/login", json=ADA)).json()["user"]["role"] == "admin"
 
 
 async def test_addresses_are_kept_and_removed(shop: Shop, dana: dict[str, str]) -> None:
@@ -228,8 +228,8 @@ async def test_addresses_are_looked_at(
         ("POST", "/api/addresses"),
     ],
 )
-async def test_some_doors_open_for_customers_only(shop: Shop, method: str, path: str) -> None:
-    answer = await shop.client.request(method, path, json={} if method == "POST" else None)
+async def test_some_doors_open_for_customers_only(demo: Shop, method: str, path: str) -> None:
+    answer = await demo.client.request(method, path, json={} if method == "POST" else None)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"] == "Bearer"
 

@@ -34,8 +34,8 @@ async def _put(shop: Shop, sku: str, quantity: int = 1, **options: Any) -> dict[
     return cart
 
 
-async def test_an_empty_cart_asks_for_no_cookie(shop: Shop) -> None:
-    answer = await shop.client.get("/api/cart")
+async def test_an_empty_cart_asks_for_no_cookie(demo: Shop) -> None:
+    answer = await demo.client.get("/api/cart")
     assert answer.json()["items"] == []
     assert '"totalAmount":0.00' in answer.text
     assert answer.json()["reservedUntil"] is None
@@ -123,24 +123,24 @@ async def test_a_line_takes_a_lower_price_when_more_is_added(shop: Shop) -> None
     assert (await _put(shop, LAMP))["items"][0]["price"] == 99.0
 
 
-async def test_a_product_is_enough_where_there_is_nothing_to_choose(shop: Shop) -> None:
-    answer = await shop.client.post("/api/cart", json={"productId": "prod-002"})
+async def test_a_product_is_enough_where_there_is_nothing_to_choose(demo: Shop) -> None:
+    answer = await demo.client.post("/api/cart", json={"productId": "prod-002"})
     assert (answer.status_code, answer.json()["code"]) == (422, "choice_needed")
     assert answer.json()["skus"] == ["EK-002-500", "EK-002-750"]
-    answer = await shop.client.post("/api/cart", json={})
+    answer = await demo.client.post("/api/cart", json={})
     assert (answer.status_code, answer.json()["code"]) == (422, "article_needed")
 
 
 @pytest.mark.parametrize("article", [{"sku": "EK-999"}, {"productId": "prod-999"}])
-async def test_unknown_articles_are_named(shop: Shop, article: dict[str, str]) -> None:
-    answer = await shop.client.post("/api/cart", json=article)
+async def test_unknown_articles_are_named(demo: Shop, article: dict[str, str]) -> None:
+    answer = await demo.client.post("/api/cart", json=article)
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_product")
     assert article.items() <= answer.json().items()
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 100, 1.5, "2", None])
-async def test_quantities_have_bounds(shop: Shop, quantity: object) -> None:
-    answer = await shop.client.post("/api/cart", json={"sku": MUG, "quantity": quantity})
+async def test_quantities_have_bounds(demo: Shop, quantity: object) -> None:
+    answer = await demo.client.post("/api/cart", json={"sku": MUG, "quantity": quantity})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "quantity"
 
@@ -162,10 +162,10 @@ async def test_a_cart_has_room_for_fifty_articles(shop: Shop) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "cart_full")
 
 
-async def test_what_is_not_in_the_cart_cannot_be_changed(shop: Shop) -> None:
+async def test_what_is_not_in_the_cart_cannot_be_changed(demo: Shop) -> None:
     for request in (
-        shop.client.put("/api/cart/items/EK-001", json={"quantity": 2}),
-        shop.client.delete("/api/cart/items/EK-001"),
+        demo.client.put("/api/cart/items/EK-001", json={"quantity": 2}),
+        demo.client.delete("/api/cart/items/EK-001"),
     ):
         answer = await request
         assert (answer.status_code, answer.json()["code"]) == (404, "no_such_line")

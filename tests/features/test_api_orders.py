@@ -117,8 +117,8 @@ async def test_what_rose_in_price_is_sold_at_the_price_in_the_cart(shop: Shop) -
     assert order["items"][0]["total"] == 14.9
 
 
-async def test_an_empty_cart_cannot_be_ordered(shop: Shop) -> None:
-    answer = await shop.client.post("/api/orders", json=GUEST_ORDER)
+async def test_an_empty_cart_cannot_be_ordered(demo: Shop) -> None:
+    answer = await demo.client.post("/api/orders", json=GUEST_ORDER)
     assert (answer.status_code, answer.json()["code"]) == (409, "cart_empty")
 
 

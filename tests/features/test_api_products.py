@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -27,45 +28,45 @@ async def _list(shop: Shop, **query: Any) -> dict[str, Any]:
     return document
 
 
-async def test_a_product_has_the_documented_fields(shop: Shop) -> None:
-    products = (await _list(shop))["products"]
+async def test_a_product_has_the_documented_fields(demo: Shop) -> None:
+    products = (await _list(demo))["products"]
     assert len(products) == 31
     assert all(set(product) == FIELDS for product in products)
     shirt = next(product for product in products if product["id"] == "prod-004")
     assert shirt["stock"] == sum(variant["stock"] for variant in shirt["variants"])
     assert {option["id"] for option in shirt["options"]} == set(shirt["variants"][0]["options"])
     assert shirt["createdAt"] == "2026-03-02T09:00:00Z"
-    assert (await shop.client.get(shirt["imageUrl"])).headers["content-type"].startswith("image/")
+    assert (await demo.client.get(shirt["imageUrl"])).headers["content-type"].startswith("image/")
 
 
-async def test_amounts_have_two_places_and_the_price_is_the_lowest(shop: Shop) -> None:
-    answer = await shop.client.get("/api/products/prod-008")
+async def test_amounts_have_two_places_and_the_price_is_the_lowest(demo: Shop) -> None:
+    answer = await demo.client.get("/api/products/prod-008")
     assert '"price":39.90,"currency":"EUR"' in answer.text
     assert [variant["price"] for variant in answer.json()["variants"]] == [39.9, 49.9, 62.9]
 
 
-async def test_goods_sold_by_weight_show_their_base_price(shop: Shop) -> None:
-    coffee = (await shop.client.get("/api/products/prod-005")).json()
+async def test_goods_sold_by_weight_show_their_base_price(demo: Shop) -> None:
+    coffee = (await demo.client.get("/api/products/prod-005")).json()
     assert [(v["basePrice"], v["basePriceUnit"]) for v in coffee["variants"]] == [
         (35.6, "kg"),
         (29.9, "kg"),
     ]
 
 
-async def test_texts_come_in_the_language_asked_for(shop: Shop) -> None:
-    german = await shop.client.get("/api/products/prod-020")
-    english = await shop.client.get("/api/products/prod-020", headers={"Accept-Language": "en-GB"})
+async def test_texts_come_in_the_language_asked_for(demo: Shop) -> None:
+    german = await demo.client.get("/api/products/prod-020")
+    english = await demo.client.get("/api/products/prod-020", headers={"Accept-Language": "en-GB"})
     assert german.json()["name"] == "Becher aus Emaille"
     assert english.json()["name"] == "Enamel mug"
     assert german.headers["etag"] != english.headers["etag"]
     assert german.headers["vary"] == "accept-language"
 
 
-async def test_a_category_narrows_the_list(shop: Shop) -> None:
-    pantry = (await _list(shop, category="pantry"))["products"]
+async def test_a_category_narrows_the_list(demo: Shop) -> None:
+    pantry = (await _list(demo, category="pantry"))["products"]
     assert {product["category"] for product in pantry} == {"pantry"}
     assert len(pantry) == 4
-    assert (await _list(shop, category="none"))["products"] == []
+    assert (await _list(demo, category="none"))["products"] == []
 
 
 @pytest.mark.parametrize(
@@ -78,23 +79,23 @@ async def test_a_category_narrows_the_list(shop: Shop) -> None:
         ("-createdAt", "createdAt", True),
     ],
 )
-async def test_sorted_as_asked(shop: Shop, sort: str, field: str, down: bool) -> None:
-    values = [product[field] for product in (await _list(shop, sort=sort))["products"]]
+async def test_sorted_as_asked(demo: Shop, sort: str, field: str, down: bool) -> None:
+    values = [product[field] for product in (await _list(demo, sort=sort))["products"]]
     assert values == sorted(values, reverse=down)
 
 
-async def test_names_are_sorted_without_regard_to_case(shop: Shop) -> None:
-    names = [product["name"].casefold() for product in (await _list(shop, sort="name"))["products"]]
+async def test_names_are_sorted_without_regard_to_case(demo: Shop) -> None:
+    names = [product["name"].casefold() for product in (await _list(demo, sort="name"))["products"]]
     assert names == sorted(names)
 
 
 @pytest.mark.parametrize("sort", ["relevance", "price", "name", "-rating", "-createdAt"])
-async def test_cursors_lead_through_all_of_it_once(shop: Shop, sort: str) -> None:
-    whole = [product["id"] for product in (await _list(shop, sort=sort, limit=100))["products"]]
+async def test_cursors_lead_through_all_of_it_once(demo: Shop, sort: str) -> None:
+    whole = [product["id"] for product in (await _list(demo, sort=sort, limit=100))["products"]]
     seen: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = await _list(shop, sort=sort, limit=7, cursor=cursor)
+        page = await _list(demo, sort=sort, limit=7, cursor=cursor)
         seen += [product["id"] for product in page["products"]]
         cursor = page["nextCursor"]
     assert seen == whole
@@ -104,36 +105,36 @@ async def test_cursors_lead_through_all_of_it_once(shop: Shop, sort: str) -> Non
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "sort=x", "cursor=x", "cursor=bnVsbA=="]
 )
-async def test_what_cannot_be_listed_is_refused(shop: Shop, query: str) -> None:
-    answer = await shop.client.get(f"/api/products?{query}")
+async def test_what_cannot_be_listed_is_refused(demo: Shop, query: str) -> None:
+    answer = await demo.client.get(f"/api/products?{query}")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
 
 
-async def test_a_cursor_of_another_order_is_at_no_place(shop: Shop) -> None:
-    cursor = (await _list(shop, sort="name", limit=1))["nextCursor"]
-    assert (await _list(shop, sort="price", cursor=cursor))["products"] == []
+async def test_a_cursor_of_another_order_is_at_no_place(demo: Shop) -> None:
+    cursor = (await _list(demo, sort="name", limit=1))["nextCursor"]
+    assert (await _list(demo, sort="price", cursor=cursor))["products"] == []
 
 
-async def test_unknown_products_are_not_found(shop: Shop) -> None:
-    answer = await shop.client.get("/api/products/prod-999")
+async def test_unknown_products_are_not_found(demo: Shop) -> None:
+    answer = await demo.client.get("/api/products/prod-999")
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_product")
 
 
 @pytest.mark.parametrize("path", ["/api/products", "/api/products/prod-001"])
-async def test_an_answer_that_is_known_is_not_sent_again(shop: Shop, path: str) -> None:
-    first = await shop.client.get(path)
+async def test_an_answer_that_is_known_is_not_sent_again(demo: Shop, path: str) -> None:
+    first = await demo.client.get(path)
     tag = first.headers["etag"]
     for known in (tag, f'"other", {tag}', "*", f"W/{tag}"):
-        again = await shop.client.get(path, headers={"If-None-Match": known})
+        again = await demo.client.get(path, headers={"If-None-Match": known})
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == tag
-    other = await shop.client.get(path, headers={"If-None-Match": '"other"'})
+    other = await demo.client.get(path, headers={"If-None-Match": '"other"'})
     assert (other.status_code, other.content) == (200, first.content)
 
 
-async def test_head_answers_as_get_without_its_body(shop: Shop) -> None:
-    head, get = await shop.client.head("/api/products"), await shop.client.get("/api/products")
+async def test_head_answers_as_get_without_its_body(demo: Shop) -> None:
+    head, get = await demo.client.head("/api/products"), await demo.client.get("/api/products")
     assert head.headers["etag"] == get.headers["etag"]
     assert head.headers["content-length"] == str(len(get.content))
     assert head.content == b""
@@ -152,6 +153,13 @@ async def test_the_list_follows_the_stock(shop: Shop) -> None:
     )
     listed = (await _list(shop, limit=1))["products"][0]
     assert (listed["id"], listed["reserved"]) == ("prod-001", 3)
+
+
+async def test_the_list_is_at_most_a_second_behind(shop: Shop) -> None:
+    await shop.client.post("/api/cart", json={"productId": "prod-001"})
+    async with asyncio.timeout(1):
+        while (await _list(shop, limit=1))["products"][0]["reserved"] != 1:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_new_price_is_shown_and_sorted_by(shop: Shop) -> None:

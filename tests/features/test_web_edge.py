@@ -29,8 +29,8 @@ def _problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return document
 
 
-async def test_problems_are_told_by_rfc_9457(shop: Shop) -> None:
-    document = _problem(await shop.client.get("/api/nothing"), 404, "not_found")
+async def test_problems_are_told_by_rfc_9457(demo: Shop) -> None:
+    document = _problem(await demo.client.get("/api/nothing"), 404, "not_found")
     assert document == {
         "type": "about:blank",
         "title": "There is nothing here",
@@ -40,8 +40,8 @@ async def test_problems_are_told_by_rfc_9457(shop: Shop) -> None:
     }
 
 
-async def test_people_get_a_page_where_programs_get_a_document(shop: Shop) -> None:
-    answer = await shop.client.get("/nothing", headers={"Accept": "text/html,*/*"})
+async def test_people_get_a_page_where_programs_get_a_document(demo: Shop) -> None:
+    answer = await demo.client.get("/nothing", headers={"Accept": "text/html,*/*"})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
@@ -56,8 +56,8 @@ async def test_people_get_a_page_where_programs_get_a_document(shop: Shop) -> No
         ("TRACE", "/api/products", "GET, HEAD"),
     ],
 )
-async def test_a_method_that_is_not_taken(shop: Shop, method: str, path: str, allow: str) -> None:
-    answer = await shop.client.request(method, path)
+async def test_a_method_that_is_not_taken(demo: Shop, method: str, path: str, allow: str) -> None:
+    answer = await demo.client.request(method, path)
     _problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == allow
 
@@ -68,26 +68,26 @@ async def test_a_method_that_is_not_taken(shop: Shop, method: str, path: str, al
 @pytest.mark.parametrize(
     "body", ["", "{", "nul", '{"sku": "\\ud800"}', '{"a":' * 2000 + "1" + "}" * 2000]
 )
-async def test_what_is_no_json_is_a_bad_request(shop: Shop, body: str) -> None:
-    answer = await shop.client.post("/api/cart", content=body, headers=JSON)
+async def test_what_is_no_json_is_a_bad_request(demo: Shop, body: str) -> None:
+    answer = await demo.client.post("/api/cart", content=body, headers=JSON)
     assert _problem(answer, 400, "bad_request")["detail"].startswith("The body is no JSON: ")
 
 
-async def test_bytes_that_are_no_text_are_a_bad_request(shop: Shop) -> None:
-    answer = await shop.client.post("/api/cart", content=b'{"sku": "\xff"}', headers=JSON)
+async def test_bytes_that_are_no_text_are_a_bad_request(demo: Shop) -> None:
+    answer = await demo.client.post("/api/cart", content=b'{"sku": "\xff"}', headers=JSON)
     _problem(answer, 400, "bad_request")
 
 
 @pytest.mark.parametrize("body", ["[]", "null", "1", '"sku"', "[" * 100_000])
-async def test_json_of_another_kind_is_invalid(shop: Shop, body: str) -> None:
-    answer = await shop.client.post("/api/cart", content=body, headers=JSON)
+async def test_json_of_another_kind_is_invalid(demo: Shop, body: str) -> None:
+    answer = await demo.client.post("/api/cart", content=body, headers=JSON)
     assert _problem(answer, 422, "invalid")["errors"][0]["field"] == ""
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
-async def test_only_json_is_taken(shop: Shop, kind: str) -> None:
+async def test_only_json_is_taken(demo: Shop, kind: str) -> None:
     headers = {"Content-Type": kind}
-    answer = await shop.client.post("/api/cart", content='{"sku": "EK-001"}', headers=headers)
+    answer = await demo.client.post("/api/cart", content='{"sku": "EK-001"}', headers=headers)
     _problem(answer, 415, "unsupported_media_type")
 
 
@@ -173,9 +173,9 @@ async def test_allowed_origins_may_read_problems_too(tmp_path: Path) -> None:
         assert answer.headers["access-control-allow-origin"] == ours
 
 
-async def test_without_allowed_origins_nobody_elses_page_reads(shop: Shop) -> None:
-    headers = {"Origin": "https://app.shop.example"}
-    answer = await shop.client.get("/api/products", headers=headers)
+async def test_without_allowed_origins_nobody_elses_page_reads(demo: Shop) -> None:
+    headers = {"Origin": "https://app.demo.example"}
+    answer = await demo.client.get("/api/products", headers=headers)
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
@@ -197,11 +197,11 @@ async def test_an_address_may_ask_only_so_often(tmp_path: Path) -> None:
 # Headers.
 
 
-async def test_a_request_keeps_its_id_or_gets_one(shop: Shop) -> None:
-    own = await shop.client.get("/api/none", headers={"X-Request-ID": "order-form_7.1"})
+async def test_a_request_keeps_its_id_or_gets_one(demo: Shop) -> None:
+    own = await demo.client.get("/api/none", headers={"X-Request-ID": "order-form_7.1"})
     assert own.headers["x-request-id"] == own.json()["requestId"] == "order-form_7.1"
     for bad in ("short", "x" * 65, "with space", 'quote"quote', "<script>"):
-        given = await shop.client.get("/api/none", headers={"X-Request-ID": bad})
+        given = await demo.client.get("/api/none", headers={"X-Request-ID": bad})
         assert given.headers["x-request-id"] == given.json()["requestId"] != bad
         assert len(given.headers["x-request-id"]) == 32
 
@@ -211,8 +211,8 @@ async def test_a_request_keeps_its_id_or_gets_one(shop: Shop) -> None:
     ["/api/products", "/api/cart", "/api/none", "/", "/none", "/openapi.json", "/api", "/metrics",
      "/pictures/prod-001.svg", "/health/live"],
 )  # fmt: skip
-async def test_every_answer_is_guarded(shop: Shop, path: str) -> None:
-    answer = await shop.client.get(path)
+async def test_every_answer_is_guarded(demo: Shop, path: str) -> None:
+    answer = await demo.client.get(path)
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
