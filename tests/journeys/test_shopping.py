@@ -64,6 +64,7 @@ async def test_a_new_customer_keeps_the_basket_and_finds_the_order(visit: Visit)
         await page.goto("/checkout")
         await expect(page.get_by_label(re.compile("Lange Straße 5"))).to_be_checked()
         await expect(page.get_by_label("Postleitzahl")).to_be_hidden()
+        await order(page)
 
 
 async def test_an_english_visitor_changes_to_german_and_stays(visit: Visit) -> None:
