@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 import time
@@ -29,6 +30,8 @@ from ecokart.web import logs
 GRACE_SECONDS = 10
 BACKLOG = 2048
 
+log = logging.getLogger("ecokart")
+
 
 async def serve(settings: Settings) -> None:
     """The shop until it is told to stop; requests under way are finished first."""
@@ -52,7 +55,9 @@ async def serve(settings: Settings) -> None:
             backlog=BACKLOG,
         )
     )
-    click.echo(_welcome(settings, listener.getsockname()[1]), err=True)
+    url = _url(listener)
+    log.info("running on %s", url)
+    click.echo(_welcome(settings, url), err=True)
     _settle_memory()
     await server.serve([listener])
 
@@ -169,9 +174,12 @@ async def _ports(settings: Settings) -> AsyncIterator[Ports]:
         await ports.records.close()
 
 
-def _welcome(settings: Settings, port: int) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{port}"
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _welcome(settings: Settings, url: str) -> str:
     lines = [
         "",
         f"  Ecokart is at    {url}",
