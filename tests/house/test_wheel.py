@@ -62,7 +62,7 @@ def test_the_wheel_serves_pages_pictures_and_goods_from_any_folder(
         assert (folder / "data/ecokart.db").is_file()
     finally:
         server.terminate()
-        server.wait(PATIENCE_SECONDS)
+        server.communicate(timeout=PATIENCE_SECONDS)
 
 
 def _address(server: subprocess.Popen[str]) -> str:
