@@ -119,14 +119,14 @@ def _note_answers(tally: Tally, ordeal: Ordeal) -> None:
 
 async def _finish_the_work(folder: Path) -> None:
     """Work until nothing is left, by a clock that runs ahead: what a killed worker had in hand comes
-    back after five minutes, and nobody wants to wait for them."""
+    back after ninety seconds, and nobody wants to wait for them."""
     settings, _ = processes.settings_of(folder, 0)
     clock = _Ahead()
     ports = open_ports(settings, clock)
     worker = Worker(ports, Reactions(JOB_MODULES))
     try:
         for _ in range(ROUNDS_OF_WORK):
-            clock.by += timedelta(minutes=6)
+            clock.by += timedelta(minutes=2)
             await worker.drain()
             books = read(folder)
             if not books.jobs and not books.outbox:

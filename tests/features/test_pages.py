@@ -190,7 +190,7 @@ class TestCheckout:
         await shop.settle()
         (order,) = (await shop.client.get("/api/orders")).json()["orders"]
         assert order["status"] == "COMPLETED"
-        assert f"/orders/{order['id']}" in (await shop.client.get("/orders")).text
+        assert f"/account/orders/{order['id']}" in (await shop.client.get("/account/orders")).text
 
     async def test_sent_twice_it_is_one_order(self, shop: Shop) -> None:
         await buy(shop.client)
@@ -334,8 +334,8 @@ class TestOffice:
             await buy(shop.client)
             form = await checkout_form(shop.client) | ADDRESS | {"email": "guest@example.com"}
             placed = await shop.client.post("/checkout", data=form)
-            numbers.append(placed.headers["location"].split("/")[2])
-        await shop.client.post(f"/orders/{numbers[1]}/cancel")
+            numbers.append(placed.headers["location"].split("/")[3])
+        await shop.client.post(f"/account/orders/{numbers[1]}/cancel")
         async with shop.browser() as office:
             await sign_in(office, ADMIN)
             everything = (await office.get("/admin")).text

@@ -31,7 +31,7 @@ async def test_the_pages_are_for_everybody(visit: Visit, scheme: Literal["light"
     async with visit(color_scheme=scheme, reduced_motion="reduce") as page:
         for path in (
             "/", "/products", "/categories/pantry?sort=price", "/products/prod-004",
-            "/products/prod-005", "/products/prod-009", "/products/prod-026", "/cart", "/orders",
+            "/products/prod-005", "/products/prod-009", "/products/prod-026", "/cart", "/account/orders",
             "/sign-in", "/register", "/shipping", "/nowhere",
         ):  # fmt: skip
             await _inspect(page, path)
@@ -52,7 +52,7 @@ async def test_the_pages_are_for_everybody(visit: Visit, scheme: Literal["light"
         await order(page)
         await _inspect(page)
         await _inspect(page, page.url.removesuffix("/thanks"))
-        await _inspect(page, "/orders")
+        await _inspect(page, "/account/orders")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -103,7 +103,7 @@ class Queue(Protocol):
     async def receive(self, lane: str, *, limit: int, wait_seconds: float = 0) -> list[Delivery]:
         """Up to `limit` jobs that are due, waiting that long for the first one.
 
-        Each is out of others' sight for five minutes, then delivered again unless it was settled.
+        Each is out of others' sight for ninety seconds, then delivered again unless it was settled.
         """
         ...
 

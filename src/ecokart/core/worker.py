@@ -29,7 +29,7 @@ LONGEST_DELAY_SECONDS = 300.0
 HANDLER_TIMEOUT_SECONDS = 60.0
 SLOTS = 64  # jobs of a lane under way at once …
 # … but few where each is an outside call: a mail more or less must not hold up an order.
-FEWER_SLOTS = {"mail": 4}
+FEWER_SLOTS = {"mail": 2}
 # Lanes whose handlers make no outside call, so that a commit's own process may run them at once. It
 # saves writing, leasing and deleting a job, which is half of what an order's way costs.
 EXPRESS = frozenset({"orders"})
@@ -38,7 +38,7 @@ RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.
 ORPHANED_AFTER = timedelta(seconds=3)
 SWEEP_SECONDS = 2.0
-CLAIM = timedelta(minutes=10)
+CLAIM = timedelta(minutes=2)
 LONGEST_ERROR = 2000  # characters kept of why a job failed
 
 log = logging.getLogger("ecokart.worker")
@@ -118,9 +118,15 @@ class Worker:
                     direct.append((entry, handler))
                 else:
                     jobs.append(self._job(entry, handler))
-        attempts = [self._run_express(handler, entry.event) for entry, handler in direct]
-        results = await asyncio.gather(*attempts, return_exceptions=True)
-        for (entry, handler), failure in zip(direct, results, strict=True):
+        tasks = [
+            asyncio.create_task(self._react(handler, handler.decode(entry.event)))
+            for entry, handler in direct
+        ]
+        late = (await asyncio.wait(tasks, timeout=EXPRESS_TIMEOUT_SECONDS))[1] if tasks else ()
+        for task in late:
+            task.cancel()
+        failures = await asyncio.gather(*tasks, return_exceptions=True)
+        for (entry, handler), failure in zip(direct, failures, strict=True):
             if failure is not None:
                 log.warning("express failed: %r", failure, extra={"job": entry.id})
                 jobs.append(self._job(entry, handler))
@@ -201,7 +207,8 @@ class Worker:
             await self._give_back(delivery, error, last=True)
             return None
         try:
-            await self._run(handler, event, HANDLER_TIMEOUT_SECONDS)
+            async with asyncio.timeout(HANDLER_TIMEOUT_SECONDS):
+                await self._react(handler, event)
         except (Exception, asyncio.CancelledError) as error:
             if _is_cancelled():
                 raise
@@ -209,13 +216,9 @@ class Worker:
             return None
         return delivery
 
-    async def _run_express(self, handler: Handler, event_json: bytes) -> None:
-        await self._run(handler, handler.decode(event_json), EXPRESS_TIMEOUT_SECONDS)
-
-    async def _run(self, handler: Handler, event: Event, timeout_seconds: float) -> None:
+    async def _react(self, handler: Handler, event: Event) -> None:
         cause.set(event.cause)
-        async with asyncio.timeout(timeout_seconds):
-            await handler.run(self.ports, event)
+        await handler.run(self.ports, event)
 
     async def _give_back(self, delivery: Delivery, error: BaseException, *, last: bool) -> None:
         job, text = delivery.job, f"{type(error).__name__}: {error}"[:LONGEST_ERROR]

@@ -1,6 +1,6 @@
 """The queue as records: nothing to install, and as durable as the orders themselves.
 
-A job is due at a time. Receiving it moves that time five minutes on, in a conditional write, so that
+A job is due at a time. Receiving it moves that time ninety seconds on, in a conditional write, so that
 of several workers one gets it, and it comes back by itself if that worker dies.
 """
 
@@ -27,7 +27,7 @@ from ecokart.core.records import (
     WriteConflict,
 )
 
-VISIBILITY = timedelta(minutes=5)
+VISIBILITY = timedelta(seconds=90)
 POLL_SECONDS = 0.5
 
 

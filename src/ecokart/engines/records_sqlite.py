@@ -58,8 +58,16 @@ Waiting = tuple[list[Step], asyncio.Future[None]]
 class SqliteRecords:
     """`Records` on a file, shared safely by any number of processes of one machine."""
 
-    def __init__(self, path: Path, tables: Iterable[Table[Any]], clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tables: Iterable[Table[Any]],
+        clock: Clock,
+        *,
+        sweep_every_seconds: float = SWEEP_EVERY_SECONDS,
+    ) -> None:
         self.path = path
+        self._sweep_every_seconds = sweep_every_seconds
         self._clock = clock
         self._sql = {table.name: Statements(table) for table in tables}
         self._waiting: deque[Waiting] = deque()
@@ -146,7 +154,7 @@ class SqliteRecords:
                 count = min(len(self._waiting), GROUP)
                 await self._commit_group([self._waiting.popleft() for _ in range(count)])
                 # Within the loop: what comes during the sweep is waiting for this very task.
-                if time.monotonic() - self._swept > SWEEP_EVERY_SECONDS:
+                if time.monotonic() - self._swept > self._sweep_every_seconds:
                     self._swept = time.monotonic()
                     await self._in_thread(self._sweep)
         finally:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
 from starlette.responses import Response
 
-from ecokart.core.errors import FieldError, Invalid
+from ecokart.core.errors import FieldError, Invalid, Unavailable
 from ecokart.core.idempotency import IdempotencyKeyInUse, remember, replay
 from ecokart.core.transaction import Transaction, transact
 from ecokart.web.requests import Request
@@ -52,7 +53,8 @@ async def once(
     try:
         code, body, replayed = await transact(request.ports, marked)
     finally:
-        await cache.delete(lock)
+        with suppress(Unavailable):  # it ends by itself; the answer is what matters
+            await cache.delete(lock)
     return _answer(body, code, replayed=replayed)
 
 

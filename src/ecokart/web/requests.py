@@ -36,6 +36,7 @@ class Visitor(msgspec.Struct, frozen=True):
 
     customer_id: str | None = None
     role: str = ""
+    email: str = ""
     session_id: str | None = None
     guest_id: str | None = None
 

@@ -196,6 +196,8 @@ class Router:
                 methods = self._patterns.setdefault(endpoint.path, (pattern, {}))[1]
             else:
                 methods = self._fixed.setdefault(endpoint.path, {})
+            if endpoint.method in methods:
+                raise ValueError(f"{endpoint.method} {endpoint.path} is declared twice")
             methods[endpoint.method] = endpoint
             if endpoint.method == "GET":
                 methods["HEAD"] = endpoint

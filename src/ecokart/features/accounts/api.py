@@ -91,7 +91,7 @@ class AccountAuthenticator(Authenticator):
             if by_cookie:
                 return Visitor(guest_id=guest_id)
             raise
-        return Visitor(session.customer_id, session.role, session.id, guest_id)
+        return Visitor(session.customer_id, session.role, session.email, session.id, guest_id)
 
 
 @routes(

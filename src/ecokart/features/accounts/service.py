@@ -97,6 +97,7 @@ async def begin_session(tx: Transaction, customer_id: str, renewed_hash: str | N
         id=tx.new_id(),
         customer_id=customer.id,
         role=customer.role,
+        email=customer.email,
         created_at=tx.now,
         expires_at=tx.now + SESSION_LENGTH,
     )

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from ecokart.core.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from ecokart.core.transaction import Transaction, transact
-from ecokart.features.accounts import service as accounts
 from ecokart.features.accounts.model import Address, Email
 from ecokart.features.catalog.model import OutOfStock
 from ecokart.features.orders import service
@@ -114,11 +113,13 @@ async def place_order(request: Request, body: NewOrder) -> Response:
     All of it or nothing: stock, order and cart change in one transaction. Paid by invoice.
     """
     owner, language = request.visitor.owner, language_of(request)
+    email = body.email or request.visitor.email
     if owner is None:
         raise CartEmpty
+    if not email:
+        raise EmailNeeded
 
     async def order(tx: Transaction) -> OrderView:
-        email = body.email or await _email_of(tx, request.visitor.customer_id)
         placed = await service.place(tx, Buyer(owner, email, body.address, language))
         return view(placed, language)
 
@@ -156,12 +157,6 @@ async def cancel_order(request: Request, id: str) -> Response:  # noqa: A002
     """Call off an order while it is PENDING."""
     order = await transact(request.ports, service.cancel, request.visitor.owner, id)
     return json(view(order, language_of(request)))
-
-
-async def _email_of(tx: Transaction, customer_id: str | None) -> str:
-    if customer_id is None:
-        raise EmailNeeded
-    return (await accounts.customer(tx, customer_id)).email
 
 
 def view(order: Order, language: str) -> OrderView:

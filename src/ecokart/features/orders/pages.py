@@ -79,10 +79,10 @@ async def order(request: Request) -> Response:
         return see_other("/cart")
     except (OutOfStock, BasketChanged) as why:
         return await _checkout(request, fields, why=why)
-    return see_other(f"/orders/{order_id}/thanks")
+    return see_other(f"/account/orders/{order_id}/thanks")
 
 
-@routes("GET", "/orders", query=ListQuery)
+@routes("GET", "/account/orders", query=ListQuery)
 async def mine(request: Request, query: ListQuery) -> Response:
     """One's own orders, the newest first."""
     found = await service.mine(
@@ -100,26 +100,26 @@ async def mine(request: Request, query: ListQuery) -> Response:
     )
 
 
-@routes("GET", "/orders/{id}")
+@routes("GET", "/account/orders/{id}")
 async def show(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
     """One of one's own orders."""
     return await _order(request, await _own(request, id))
 
 
-@routes("GET", "/orders/{id}/thanks")
+@routes("GET", "/account/orders/{id}/thanks")
 async def thanks(request: Request, id: str) -> Response:  # noqa: A002
     """The order that was just placed."""
     return await _order(request, await _own(request, id), thanks=True)
 
 
-@routes("POST", "/orders/{id}/cancel")
+@routes("POST", "/account/orders/{id}/cancel")
 async def cancel(request: Request, id: str) -> Response:  # noqa: A002
     """Call the order off, if it isn't too late."""
     try:
         await transact(request.ports, service.cancel, request.visitor.owner, id)
     except TooLateToCancel as why:
         return await _order(request, await _own(request, id), why=why)
-    return see_other(f"/orders/{id}")
+    return see_other(f"/account/orders/{id}")
 
 
 async def _own(request: Request, order_id: str) -> Order:
@@ -139,7 +139,7 @@ async def _order(
         way=[Status.PENDING, Status.PROCESSING, Status.COMPLETED],
         came={step.status: step.at for step in order.steps},
         final=order.status in (Status.COMPLETED, Status.CANCELLED),
-        here=f"/orders/{order.id}",
+        here=f"/account/orders/{order.id}",
     )
 
 
