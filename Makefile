@@ -22,7 +22,7 @@ test: .venv/dev.stamp ## Everything that must hold: style, types, import rules, 
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy $(wildcard src tests bench)
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp ## Style, types and import rules, without the tests
 	$(BIN)/ruff check .

@@ -109,11 +109,21 @@ def _settings() -> Settings:
 
 def _run(command: Callable[[], Any]) -> None:
     try:
-        asyncio.run(command())
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(command())
     except (BadSetting, Problem) as error:
         _refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop, which does a request's input and output in half the time, where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:  # on Windows
+        return None
+    return uvloop.new_event_loop
 
 
 def _refuse(error: Exception) -> NoReturn:

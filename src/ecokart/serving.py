@@ -42,7 +42,6 @@ async def serve(settings: Settings) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            loop="uvloop",
             http="httptools",
             ws="none",
             log_config=None,
