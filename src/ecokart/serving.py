@@ -48,7 +48,7 @@ async def serve(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             date_header=True,
-            proxy_headers=True,
+            proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=GRACE_SECONDS,
             backlog=BACKLOG,

@@ -80,7 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     trusted_proxies: Annotated[
         str, _about("Addresses of proxies whose X-Forwarded-For is believed, separated by commas.")
-    ] = "127.0.0.1"
+    ] = ""
     rate_limit: Annotated[
         Count,
         _about(

@@ -6,7 +6,6 @@ into answers, adds the security headers, and writes the log line and the metric.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ecokart.core.clock import new_id
-from ecokart.core.errors import Problem, TooLarge, TooMany, Unavailable
+from ecokart.core.errors import Problem, TooLarge, TooMany
 from ecokart.core.events import cause
 from ecokart.web.logs import LogWriter, RequestLine
 from ecokart.web.metrics import Metrics
@@ -26,6 +25,7 @@ from ecokart.web.origin import SAFE_METHODS, OriginRule
 from ecokart.web.requests import BadRequest, Request
 from ecokart.web.responses import problem as problem_document
 from ecokart.web.routing import MethodNotAllowed
+from ecokart.web.watch import TimedOut, Watch
 
 log = logging.getLogger("ecokart.web")
 
@@ -33,19 +33,21 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-SECURITY_HEADERS = [
+# What a browser may do with a document of ours …
+DOCUMENT_HEADERS = [
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
+# … and with what is none: nothing.
+DATA_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+]
 TLS_ONLY = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
-
-
-class TimedOut(Unavailable):
-    """This took too long, so we stopped. Please try again."""
 
 
 class BodyTooLarge(TooLarge):
@@ -78,8 +80,10 @@ class Edge:
         self._origin_rule, self._metrics, self._log = origin_rule, metrics, log_writer
         self._error_page = error_page
         self._secure, self._max_body_bytes = secure, max_body_bytes
-        self._timeout_seconds = timeout_seconds
-        self._headers = [*SECURITY_HEADERS, *([TLS_ONLY] if secure else [])]
+        self._watch = Watch(timeout_seconds)
+        tls_only = [TLS_ONLY] if secure else []
+        self._document_headers = [*DOCUMENT_HEADERS, *tls_only]
+        self._data_headers = [*DATA_HEADERS, *tls_only]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,12 +101,9 @@ class Edge:
         async def answer(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    *self._headers,
-                    (b"x-request-id", request_id.encode()),
-                ]
+                status, given = message["status"], message["headers"]
+                ours = self._document_headers if _is_document(given) else self._data_headers
+                message["headers"] = [*given, *ours, (b"x-request-id", request_id.encode())]
             else:
                 size += len(message.get("body", b""))
             await send(message)
@@ -111,7 +112,7 @@ class Edge:
             if scope["method"] not in SAFE_METHODS:
                 self._origin_rule.check(scope["method"], headers)
                 receive = self._bounded(receive, headers)
-            async with asyncio.timeout(self._timeout_seconds):
+            with self._watch:
                 await self._app(scope, receive, answer)
         except Exception as error:
             if status:
@@ -172,6 +173,11 @@ class Edge:
                 round(seconds * 1000, 3), size, request_id,
             )
         )  # fmt: skip
+
+
+def _is_document(headers: list[tuple[bytes, bytes]]) -> bool:
+    kind = next((value for name, value in headers if name == b"content-type"), b"")
+    return kind.startswith((b"text/html", b"image/svg"))
 
 
 def _as_problem(error: Exception) -> Problem:

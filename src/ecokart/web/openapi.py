@@ -22,7 +22,7 @@ from ecokart import __version__
 from ecokart.core.errors import Forbidden, Invalid, Problem, TooMany, Unauthenticated, Unavailable
 from ecokart.core.records import OutcomeUnknown
 from ecokart.core.transaction import Contended
-from ecokart.web.edge import BodyTooLarge, ServerError, TimedOut
+from ecokart.web.edge import BodyTooLarge, ServerError
 from ecokart.web.openapi_parts import (
     ABOUT,
     FIELD_ERROR,
@@ -41,6 +41,7 @@ from ecokart.web.requests import (
 )
 from ecokart.web.responses import Ready, encode_json
 from ecokart.web.routing import Access, Authenticator, Endpoint, Routes
+from ecokart.web.watch import TimedOut
 
 routes = Routes("Description")
 

@@ -1,0 +1,57 @@
+"""Requests end in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+from ecokart.core.errors import Unavailable
+
+
+class TimedOut(Unavailable):
+    """This took too long, so we stopped. Please try again."""
+
+
+class Watch:
+    """Ends requests that take too long.
+
+    A look at all of them twice a second instead of a timer for each: it costs a request nothing that
+    can be measured, and half a second more or less doesn't matter.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._begun: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._looking = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("A request runs in a task.")
+        self._begun[task] = monotonic()
+        if not self._looking:
+            self._looking = True
+            self._look_soon()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        task = asyncio.current_task()
+        del self._begun[task]  # type: ignore[arg-type]
+        if task in self._late:
+            self._late.discard(task)
+            if kind is asyncio.CancelledError and not task.uncancel():
+                raise TimedOut
+
+    def _look(self) -> None:
+        horizon = monotonic() - self._timeout_seconds
+        for task, begun in self._begun.items():
+            if begun < horizon and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+        self._looking = bool(self._begun)
+        if self._looking:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        asyncio.get_running_loop().call_later(min(0.5, self._timeout_seconds), self._look)
