@@ -45,6 +45,9 @@ class Customer(NamedTuple):
     def puts_in(self, sku: str, quantity: int = 1) -> bytes:
         return _post("/api/cart", {"sku": sku, "quantity": quantity}, token=self.token)
 
+    def looks(self) -> bytes:
+        return request("GET", "/api/cart", token=self.token)
+
     def orders(self, key: str) -> bytes:
         return request("POST", "/api/orders", ORDER, token=self.token, key=key)
 

@@ -27,6 +27,7 @@ SIGN_IN_CLIENTS = 8
 STARTS = 5
 # Orders take so many times the seconds of a round: a pipeline that falls behind needs time to show it.
 ORDER_ROUND = 2.5
+LONGEST_SECONDS = 60.0  # what is prepared over HTTP may take
 
 _keys = count()
 
@@ -250,8 +251,20 @@ def _note_pipeline(bench: Bench, name: str, rounds: list[_Round]) -> None:
 
 
 async def _order_all(port: int, customers: list[Customer], clients: int, seconds: float) -> Tally:
-    """Each client takes one customer after the other and places the order of their cart."""
-    waiting = iter([customer.orders(_key()) for customer in customers])
+    """Each client takes one customer after the other and places the order of their cart.
+
+    All of them have looked at their cart before, as one does who orders: their token isn't new.
+    """
+    looked = await _share(port, [customer.looks() for customer in customers], clients)
+    looked.all_are(200)
+    return await _share(port, [one.orders(_key()) for one in customers], clients, seconds)
+
+
+async def _share(
+    port: int, requests: list[bytes], clients: int, seconds: float = LONGEST_SECONDS
+) -> Tally:
+    """The requests, each sent once, by so many clients that take turns."""
+    waiting = iter(requests)
 
     def client() -> Scenario:
         for asked in waiting:  # noqa: UP028 (`yield from` would hand the answers to the iterator)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -131,6 +132,7 @@ class Table(Generic[T]):
         self.columns = tuple(dict.fromkeys([*self.counters, *named, *extra]))
         # The columns that `Adjust` moves without rewriting the body: they win over what the body says.
         self.adjustable = tuple(self.counters) + ((touched,) if touched and self.counters else ())
+        self._columns_of = _getter(self.columns)
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(struct).decode
 
@@ -152,7 +154,9 @@ class Table(Generic[T]):
         for counter, floor in self.counters.items():
             if getattr(value, counter) < floor:
                 raise BelowFloor(self.name, self.key_of(value))
-        columns = [sortable(getattr(value, field)) for field in self.columns]
+        columns = [
+            field if type(field) is str else sortable(field) for field in self._columns_of(value)
+        ]
         return Row(self.key_of(value), columns, body)
 
     def load(self, shape: int, body: bytes, adjusted: Sequence[Any] = ()) -> T:
@@ -173,6 +177,13 @@ class Table(Generic[T]):
         for older in range(shape, self.shape):
             raw = self.upgrades[older](raw)
         return msgspec.convert(raw, self.struct)
+
+
+def _getter(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """All those fields of a struct at once."""
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda value: tuple([getattr(value, field) for field in fields])
 
 
 class Index(NamedTuple):

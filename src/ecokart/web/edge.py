@@ -6,6 +6,7 @@ into answers, adds the security headers, and writes the log line and the metric.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -108,17 +109,22 @@ class Edge:
                 size += len(message.get("body", b""))
             await send(message)
 
+        task = self._watch.begin()
         try:
             if scope["method"] not in SAFE_METHODS:
                 self._origin_rule.check(scope["method"], headers)
                 receive = self._bounded(receive, headers)
-            with self._watch:
-                await self._app(scope, receive, answer)
-        except Exception as error:
+            await self._app(scope, receive, answer)
+            self._watch.end(task)
+        except (Exception, asyncio.CancelledError) as error:
+            late = self._watch.end(task)
+            if isinstance(error, asyncio.CancelledError) and not late:
+                raise
             if status:
                 log.exception("failed after the answer had begun")
                 raise
-            await self._problem(_as_problem(error), scope, receive, answer)
+            problem = TimedOut() if late else _as_problem(error)
+            await self._problem(problem, scope, receive, answer)
         finally:
             self._note(scope, status, size, request_id, perf_counter() - started)
 
@@ -180,7 +186,7 @@ def _is_document(headers: list[tuple[bytes, bytes]]) -> bool:
     return kind.startswith((b"text/html", b"image/svg"))
 
 
-def _as_problem(error: Exception) -> Problem:
+def _as_problem(error: BaseException) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, TimeoutError):

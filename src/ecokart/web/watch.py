@@ -26,22 +26,25 @@ class Watch:
         self._late: set[asyncio.Task[Any]] = set()
         self._looking = False
 
-    def __enter__(self) -> None:
+    def begin(self) -> asyncio.Task[Any] | None:
+        """From here on the current task is watched, until `end`."""
         task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("A request runs in a task.")
-        self._begun[task] = monotonic()
+        if task:
+            self._begun[task] = monotonic()
         if not self._looking:
             self._looking = True
             self._look_soon()
+        return task
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        task = asyncio.current_task()
-        del self._begun[task]  # type: ignore[arg-type]
-        if task in self._late:
-            self._late.discard(task)
-            if kind is asyncio.CancelledError and not task.uncancel():
-                raise TimedOut
+    def end(self, task: asyncio.Task[Any] | None) -> bool:
+        """Watch it no longer. Says whether it was cancelled for being late, and for nothing else."""
+        if task is None:
+            return False
+        del self._begun[task]
+        if task not in self._late:
+            return False
+        self._late.discard(task)
+        return task.uncancel() == 0
 
     def _look(self) -> None:
         horizon = monotonic() - self._timeout_seconds
