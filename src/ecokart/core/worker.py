@@ -34,6 +34,9 @@ FEWER_SLOTS = {"mail": 2}
 # saves writing, leasing and deleting a job, which is half of what an order's way costs.
 EXPRESS = frozenset({"orders"})
 EXPRESS_TIMEOUT_SECONDS = 5.0
+# Small batches, several at once: requests needn't wait long behind one, and none waits for its sync.
+EXPRESS_BATCH = 24
+EXPRESS_AT_ONCE = 4
 RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.
 ORPHANED_AFTER = timedelta(seconds=3)
@@ -62,10 +65,12 @@ class Worker:
         self.ports = ports
         self.reactions = reactions
         self._stopping = asyncio.Event()
+        self._in_hand: set[str] = set()  # outbox entries whose handlers run here now
 
     async def run(self) -> None:
         """Work until `stop`. A failure of an engine is logged and tried again, never the end."""
-        loops: list[Callable[[], Awaitable[None]]] = [self._relay_loop, self._timer_loop]
+        loops: list[Callable[[], Awaitable[None]]] = [self._sweep_loop, self._timer_loop]
+        loops += [self._express_loop] * EXPRESS_AT_ONCE
         async with asyncio.TaskGroup() as group:
             for loop in loops:
                 group.create_task(self._keep(loop))
@@ -157,20 +162,26 @@ class Worker:
             await self.relay(entries)
         return len(entries)
 
-    async def _relay_loop(self) -> None:
+    async def _express_loop(self) -> None:
         handoff = self.ports.handoff
-        swept = 0.0
         while not self._stopping.is_set():
-            if entries := handoff.take(RELAY_BATCH):
-                await self.express(entries)
-            if (now := asyncio.get_running_loop().time()) - swept > SWEEP_SECONDS:
-                waiting_here = {entry.id for entry in handoff.entries}
-                while await self.relay_orphans(sparing=waiting_here):
-                    pass
-                swept = now
-            if not handoff.entries and not self._stopping.is_set():
+            if entries := handoff.take(EXPRESS_BATCH):
+                ids = {entry.id for entry in entries}
+                self._in_hand |= ids
+                try:
+                    await self.express(entries)
+                finally:
+                    self._in_hand -= ids
+            else:
                 handoff.bell.clear()
                 await _at_most(SWEEP_SECONDS, handoff.bell.wait())
+
+    async def _sweep_loop(self) -> None:
+        while not self._stopping.is_set():
+            own = self._in_hand | {entry.id for entry in self.ports.handoff.entries}
+            while await self.relay_orphans(sparing=own):
+                pass
+            await _at_most(SWEEP_SECONDS, self._stopping.wait())
 
     # The lanes.
 
