@@ -66,7 +66,7 @@ async def test_an_answer_is_complete_however_it_comes() -> None:
         tally = await run(port, [asking(4, answers)])
     assert [answer.body for answer in answers] == [b"hello"] * 4
     assert tally.answers == 4
-    assert tally.seconds[1] > 0.03
+    assert tally.seconds[1] > 0.02  # half of the pause between the pieces, and more
     assert tally.milliseconds(100) >= tally.milliseconds(50)
 
 
