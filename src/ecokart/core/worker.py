@@ -61,8 +61,15 @@ TIMERS = Table("timers", TimerClaim, key="name")
 class Worker:
     """Runs the reactions of one process. Any number of processes may each have one."""
 
-    def __init__(self, ports: Ports, reactions: Reactions) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        reactions: Reactions,
+        *,
+        express_timeout_seconds: float = EXPRESS_TIMEOUT_SECONDS,
+    ) -> None:
         self.ports = ports
+        self._express_timeout_seconds = express_timeout_seconds
         self.reactions = reactions
         self._stopping = asyncio.Event()
         self._in_hand: set[str] = set()  # outbox entries whose handlers run here now
@@ -127,7 +134,9 @@ class Worker:
             asyncio.create_task(self._react(handler, handler.decode(entry.event)))
             for entry, handler in direct
         ]
-        late = (await asyncio.wait(tasks, timeout=EXPRESS_TIMEOUT_SECONDS))[1] if tasks else ()
+        late = (
+            (await asyncio.wait(tasks, timeout=self._express_timeout_seconds))[1] if tasks else ()
+        )
         for task in late:
             task.cancel()
         failures = await asyncio.gather(*tasks, return_exceptions=True)

@@ -28,6 +28,9 @@ class Metrics:
         self._oldest = Gauge(
             "jobs_oldest_seconds", "Age of the oldest job.", ("lane",), registry=self.registry
         )
+        self._events = Gauge(
+            "events_waiting", "Events this process has yet to react to.", registry=self.registry
+        )
         self._dead = Gauge("jobs_dead", "Dead letters.", ("lane",), registry=self.registry)
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
@@ -40,6 +43,7 @@ class Metrics:
 
     async def exposition(self, ports: Ports, lanes: list[str]) -> tuple[bytes, str]:
         """The page that Prometheus reads, and its content type."""
+        self._events.set(len(ports.handoff.entries))
         for lane in lanes:
             depth = await ports.queue.depth(lane)
             self._waiting.labels(lane).set(depth.waiting)
