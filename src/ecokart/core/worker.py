@@ -36,7 +36,8 @@ EXPRESS = frozenset({"orders"})
 EXPRESS_TIMEOUT_SECONDS = 5.0
 # Small batches, several at once: requests needn't wait long behind one, and none waits for its sync.
 EXPRESS_BATCH = 24
-EXPRESS_AT_ONCE = 4
+BEHIND_SECONDS = 0.2
+EXPRESS_AT_ONCE = 12
 RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.
 ORPHANED_AFTER = timedelta(seconds=3)
@@ -199,6 +200,9 @@ class Worker:
         slots = FEWER_SLOTS.get(lane, SLOTS)
         try:
             while not self._stopping.is_set():
+                if lane not in EXPRESS and self.ports.handoff.entries:
+                    # Orders are behind: their own way comes first, the outside calls go slowly on.
+                    await _at_most(BEHIND_SECONDS, self._stopping.wait())
                 wait_seconds = 0.0 if running else 1.0
                 deliveries = await self.ports.queue.receive(
                     lane, limit=slots - len(running), wait_seconds=wait_seconds
