@@ -23,8 +23,6 @@ def _prose(page: Path) -> str:
 
 def test_the_readme_names_the_two_commands() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    if len(readme.splitlines()) == 1:
-        pytest.skip("README.md is still a title only")
     assert "make run" in readme
     assert "make test" in readme
 
@@ -49,11 +47,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_changelog_has_this_version() -> None:
-    changelog = ROOT / "CHANGELOG.md"
-    if not changelog.exists():
-        pytest.skip("there is no CHANGELOG.md yet")
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     version = re.escape(ecokart.__version__)
-    assert re.search(rf"^## \[?v?{version}\b", changelog.read_text("utf-8"), flags=re.MULTILINE)
+    assert re.search(rf"^## {version}\b", changelog, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)

@@ -5,6 +5,7 @@ Every feature keeps its templates in its own folder and names them with it: `car
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import partial
 from hashlib import blake2b
@@ -37,11 +38,12 @@ from ecokart.web.i18n import language_of
 from ecokart.web.requests import Request
 
 
-class Frame:
+class Frame(ABC):
     """What stands around every page: basket, categories, who is signed in. `app.py` provides the real one."""
 
+    @abstractmethod
     async def around(self, request: Request) -> dict[str, Any]:
-        raise NotImplementedError
+        """What the layout's template needs to know."""
 
 
 class Templates:
@@ -64,7 +66,7 @@ class Templates:
 
 async def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
     """A page of ours, with the frame around it, in the visitor's language."""
-    frame = await request.use(Frame).around(request)
+    frame = await request.use(Frame).around(request)  # type: ignore[type-abstract]
     return _rendered(request, template, status, {**frame, **context})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -49,7 +50,7 @@ class MethodNotAllowed(Problem):
         self.allowed = sorted(allowed)
 
 
-class Authenticator:
+class Authenticator(ABC):
     """Finds out who asks. `app.py` provides the one that knows the accounts.
 
     `refusals` are the problems of those whose proof doesn't hold.
@@ -57,8 +58,9 @@ class Authenticator:
 
     refusals: tuple[type[Problem], ...] = ()
 
+    @abstractmethod
     async def visitor(self, request: Request) -> Visitor:
-        raise NotImplementedError
+        """Who sends the request; a proof that doesn't hold is refused."""
 
 
 class RouteLimit(msgspec.Struct, frozen=True):
@@ -106,7 +108,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _admit(self, request: Request) -> None:
         # The base class by name: `app.py` provides its subclass under it.
-        request.visitor = visitor = await request.use(Authenticator).visitor(request)
+        request.visitor = visitor = await request.use(Authenticator).visitor(request)  # type: ignore[type-abstract]
         if self.access is Access.ANYONE:
             return
         if not visitor.customer_id:
