@@ -80,7 +80,7 @@ def _settle_memory() -> None:
     """What is there now stays: the collector needn't look at it with every few hundred new objects.
 
     Requests make little garbage that counting references doesn't free; looking for it so often took
-    a seventh of the time of an order.
+    a seventh of an order's CPU time.
     """
     gc.collect()
     gc.freeze()

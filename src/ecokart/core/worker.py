@@ -31,7 +31,7 @@ SLOTS = 64  # jobs of a lane under way at once …
 # … but few where each is an outside call: a mail more or less must not hold up an order.
 FEWER_SLOTS = {"mail": 2}
 # Lanes whose handlers make no outside call, so that a commit's own process may run them at once. It
-# saves writing, leasing and deleting a job, which is half of what an order's way costs.
+# saves writing, leasing and deleting a job (docs/decisions/0003).
 EXPRESS = frozenset({"orders"})
 EXPRESS_TIMEOUT_SECONDS = 5.0
 # Small batches, several at once: requests needn't wait long behind one, and none waits for its sync.
@@ -70,8 +70,8 @@ class Worker:
         express_timeout_seconds: float = EXPRESS_TIMEOUT_SECONDS,
     ) -> None:
         self.ports = ports
-        self._express_timeout_seconds = express_timeout_seconds
         self.reactions = reactions
+        self._express_timeout_seconds = express_timeout_seconds
         self._stopping = asyncio.Event()
         self._in_hand: set[str] = set()  # outbox entries whose handlers run here now
 

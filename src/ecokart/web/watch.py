@@ -16,8 +16,8 @@ class TimedOut(Unavailable):
 class Watch:
     """Ends requests that take too long.
 
-    A look at all of them twice a second instead of a timer for each: it costs a request nothing that
-    can be measured, and half a second more or less doesn't matter.
+    A look at all of them twice a second instead of a timer for each, which costs a request less; and
+    half a second more or less doesn't matter.
     """
 
     def __init__(self, timeout_seconds: float) -> None:

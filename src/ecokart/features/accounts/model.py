@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from ecokart.core.errors import Conflict, Invalid, NotFound, Unauthenticated
+from ecokart.core.errors import Conflict, NotFound, Unauthenticated
 from ecokart.core.records import Table
 
 SESSION_LENGTH = timedelta(days=7)
@@ -46,10 +46,6 @@ class NoSuchAddress(NotFound):
 
 class TooManyAddresses(Conflict):
     """The address book is full."""
-
-
-class BadEmail(Invalid):
-    """This isn't an e-mail address."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
