@@ -1,16 +1,13 @@
-"""The composition root: settings → ports → application. The only importer of `engines/`."""
+"""The composition root: every room, put together over the ports. `opening` makes those from the settings."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,11 +17,6 @@ from ecokart.core.events import OUTBOX, Reactions
 from ecokart.core.idempotency import MARKS
 from ecokart.core.ports import Ports
 from ecokart.core.worker import TIMERS, Worker
-from ecokart.engines.cache_memory import MemoryCache
-from ecokart.engines.live_memory import MemoryLive
-from ecokart.engines.mail_disk import DiskMail
-from ecokart.engines.queue_records import JOBS, RecordsQueue
-from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.features.accounts import api as accounts_api
 from ecokart.features.accounts import demo as accounts_demo
 from ecokart.features.accounts import pages as accounts_pages
@@ -48,7 +40,8 @@ from ecokart.features.orders import pipeline
 from ecokart.features.orders.model import ORDERS
 from ecokart.features.storefront import pages as storefront_pages
 from ecokart.features.storefront.pages import Fragments, ShopFrame
-from ecokart.settings import BadSetting, Settings, unusable
+from ecokart.opening import JOBS, open_engines
+from ecokart.settings import Settings
 from ecokart.web import assets, health, openapi, reference
 from ecokart.web.assets import Assets
 from ecokart.web.edge import Edge
@@ -84,23 +77,8 @@ FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")
 
 
 def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
-    """The engines that the settings name. Raises `BadSetting` for a URL that names none."""
-    clock = clock or SystemClock()
-    try:
-        records = SqliteRecords(_sqlite_path(settings), TABLES, clock)
-    except sqlite3.Error as error:
-        raise BadSetting(unusable("RECORDS_URL", settings.records_url, error)) from None
-    _only("QUEUE_URL", settings.queue_url, "records:")
-    _only("CACHE_URL", settings.cache_url, "memory:")
-    _only("LIVE_URL", settings.live_url, "memory:")
-    return Ports(
-        records=records,
-        queue=RecordsQueue(records, clock),
-        cache=MemoryCache(),
-        live=MemoryLive(),
-        mail=_mail(settings),
-        clock=clock,
-    )
+    """The engines that the settings name, with every room's tables."""
+    return open_engines(settings, TABLES, clock or SystemClock())
 
 
 @dataclass
@@ -136,7 +114,7 @@ class Application:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            await self.ports.records.close()
+            await self.ports.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -207,36 +185,3 @@ def _with_cors(edge: ASGIApp, settings: Settings) -> ASGIApp:
         expose_headers=["ETag", "Idempotent-Replayed", "Retry-After", "X-Request-ID"],
         max_age=600,
     )
-
-
-def _sqlite_path(settings: Settings) -> Path:
-    url = settings.records_url
-    scheme, _, path = url.partition(":///")
-    if scheme != "sqlite" or not path:
-        raise BadSetting(f"ECOKART_RECORDS_URL is {url!r}, but takes sqlite:///file.db.")
-    file = Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSetting(unusable("RECORDS_URL", url, error)) from None
-    return file
-
-
-def _mail(settings: Settings) -> DiskMail:
-    url = urlsplit(settings.mail_url)
-    if url.scheme != "disk":
-        raise BadSetting(f"ECOKART_MAIL_URL is {settings.mail_url!r}, but takes disk:///folder.")
-    try:
-        return DiskMail(_path(url.path), settings.mail_from)
-    except OSError as error:
-        raise BadSetting(unusable("MAIL_URL", settings.mail_url, error)) from None
-
-
-def _path(text: str) -> Path:
-    """`/folder` of `disk:///folder` is relative, `//folder` is absolute, as with SQLite's URLs."""
-    return Path(text.removeprefix("/"))
-
-
-def _only(variable: str, given: str, known: str) -> None:
-    if given != known:
-        raise BadSetting(f"ECOKART_{variable} is {given!r}, but takes {known}.")

@@ -170,7 +170,7 @@ async def _ports(settings: Settings) -> AsyncIterator[Ports]:
     try:
         yield ports
     finally:
-        await ports.records.close()
+        await ports.close()
 
 
 def _url(listener: socket.socket) -> str:

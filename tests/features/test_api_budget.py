@@ -56,6 +56,9 @@ class CountingRecords:
         self.calls[cause.get(), "commit"] += 1
         await self._records.commit(writes)
 
+    async def ping(self) -> str:
+        return await self._records.ping()
+
     async def close(self) -> None:
         await self._records.close()
 

@@ -167,6 +167,9 @@ class _Mortal:
         await self._records.commit(writes)
         self._must_live()
 
+    async def ping(self) -> str:
+        return await self._records.ping()
+
     async def close(self) -> None:
         pass
 

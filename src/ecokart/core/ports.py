@@ -22,7 +22,19 @@ from ecokart.core.events import OutboxEntry
 from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
 
 
-class Records(Protocol):
+class Port(Protocol):
+    """What every port can be asked beside its work."""
+
+    async def ping(self) -> str:
+        """The engine that answers and its version, as `PostgreSQL 15.6`; raises `Unavailable` where none does."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the connections. Closing twice is harmless."""
+        ...
+
+
+class Records(Port, Protocol):
     """Records in tables. Values are structs, keys are text of 1 to 1024 bytes."""
 
     async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
@@ -61,10 +73,6 @@ class Records(Protocol):
         """
         ...
 
-    async def close(self) -> None:
-        """Finish what was begun and let go of the storage."""
-        ...
-
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One handler's turn at one event."""
@@ -93,7 +101,7 @@ class Depth(msgspec.Struct, frozen=True):
     dead: int
 
 
-class Queue(Protocol):
+class Queue(Port, Protocol):
     """Jobs in lanes, delivered at least once, in no promised order."""
 
     async def send(self, jobs: Sequence[Job]) -> None:
@@ -132,7 +140,7 @@ class Queue(Protocol):
         ...
 
 
-class Cache(Protocol):
+class Cache(Port, Protocol):
     """A fast, forgetful store of small values. It may lose anything at any time, but never lies."""
 
     async def get(self, key: str) -> bytes | None:
@@ -156,7 +164,7 @@ class Cache(Protocol):
         ...
 
 
-class Live(Protocol):
+class Live(Port, Protocol):
     """Publish and subscribe between whoever is listening now. Nothing is kept."""
 
     async def publish(self, topic: str, message: bytes) -> None:
@@ -171,7 +179,7 @@ class Live(Protocol):
         ...
 
 
-class Mail(Protocol):
+class Mail(Port, Protocol):
     """Sends mail. `message_id` makes sending again harmless where the engine can know."""
 
     async def send(self, message: EmailMessage, *, message_id: str) -> None:
@@ -207,3 +215,8 @@ class Ports:
     clock: Clock
     new_id: Callable[[], str] = new_id
     handoff: Handoff = field(default_factory=Handoff)
+
+    async def close(self) -> None:
+        """Close every engine, the records last: others may keep their own things in them."""
+        for port in (self.mail, self.live, self.cache, self.queue, self.records):
+            await port.close()

@@ -41,6 +41,13 @@ class MemoryCache:
     async def delete(self, key: str) -> None:
         self._values.pop(key, None)
 
+    async def ping(self) -> str:
+        return "this process's memory"
+
+    async def close(self) -> None:
+        self._values.clear()
+        self._ends.clear()
+
     def _live(self, key: str) -> bytes | int | None:
         entry = self._values.get(key)
         return entry[0] if entry and entry[1] > time.monotonic() else None

@@ -113,6 +113,10 @@ class FaultyRecords:
         if self._chaos.strikes(self._chaos.faults.answer_lost):
             raise OutcomeUnknown
 
+    async def ping(self) -> str:
+        await self._before_read()
+        return await self._records.ping()
+
     async def close(self) -> None:
         await self._records.close()
 
@@ -180,6 +184,13 @@ class FaultyQueue:
         await self._before()
         return await self._queue.depth(lane, limit=limit)
 
+    async def ping(self) -> str:
+        await self._before()
+        return await self._queue.ping()
+
+    async def close(self) -> None:
+        await self._queue.close()
+
     async def _before(self) -> None:
         await self._chaos.may_delay()
         self._chaos.may_fail(self._chaos.faults.queue_fails, "The queue")
@@ -211,6 +222,13 @@ class FaultyCache:
         await self._before(key)
         await self._cache.delete(key)
 
+    async def ping(self) -> str:
+        self._chaos.may_fail(self._chaos.faults.cache_fails, "The cache")
+        return await self._cache.ping()
+
+    async def close(self) -> None:
+        await self._cache.close()
+
     async def _before(self, key: str) -> None:
         await self._chaos.may_delay()
         self._chaos.may_fail(self._chaos.faults.cache_fails, "The cache")
@@ -234,6 +252,13 @@ class FaultyLive:
         async with self._live.subscribe(topic) as messages:
             yield self._until_cut(messages)
 
+    async def ping(self) -> str:
+        self._chaos.may_fail(self._chaos.faults.publish_fails, "The publishing")
+        return await self._live.ping()
+
+    async def close(self) -> None:
+        await self._live.close()
+
     async def _until_cut(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             if self._chaos.strikes(self._chaos.faults.listener_cut):
@@ -251,3 +276,10 @@ class FaultyMail:
         await self._chaos.may_delay()
         self._chaos.may_fail(self._chaos.faults.mail_refused, "The mail")
         await self._mail.send(message, message_id=message_id)
+
+    async def ping(self) -> str:
+        self._chaos.may_fail(self._chaos.faults.mail_refused, "The mail")
+        return await self._mail.ping()
+
+    async def close(self) -> None:
+        await self._mail.close()

@@ -31,6 +31,12 @@ class MemoryLive:
             if not self._listeners[topic]:
                 del self._listeners[topic]
 
+    async def ping(self) -> str:
+        return "this process's memory"
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
 
 class _Listener:
     """A bounded queue; None in it means that the listener fell too far behind."""

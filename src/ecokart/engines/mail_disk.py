@@ -33,6 +33,14 @@ class DiskMail:
         except OSError as error:
             raise Unavailable(f"The mail can't be written: {error}.") from error
 
+    async def ping(self) -> str:
+        if not os.access(self._folder, os.W_OK):
+            raise Unavailable(f"{self._folder} can't be written.")
+        return f"files in {self._folder}"
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
         partial = path.with_suffix(".part")

@@ -115,6 +115,12 @@ class RecordsQueue:
         oldest = (self._clock.now() - min(sent)).total_seconds() if sent else 0.0
         return Depth(len(waiting), oldest, sum(queued.job.lane == lane for queued in dead))
 
+    async def ping(self) -> str:
+        return f"jobs in the records ({await self._records.ping()})"
+
+    async def close(self) -> None:
+        """The records are closed by whoever opened them."""
+
     async def _add(self, queued: list[QueuedJob]) -> None:
         while queued:
             try:

@@ -129,6 +129,10 @@ class SqliteRecords:
         # A caller that is cancelled doesn't take its commit back: it may already be on the disk.
         await outcome
 
+    async def ping(self) -> str:
+        self._read("SELECT count(*) FROM sqlite_schema", ())
+        return f"SQLite {sqlite3.sqlite_version}"
+
     async def close(self) -> None:
         if self._closed:
             return

@@ -1,0 +1,116 @@
+"""Settings → ports: which engine a URL names, and how it is opened. The only importer of `engines/`.
+
+An engine is imported when a URL names it: the embedded shop loads none of the others' libraries.
+Opening connects to nothing yet; the first use does, so a server that is away stops no process here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from ecokart.core.clock import Clock
+from ecokart.core.ports import Cache, Live, Mail, Ports, Queue, Records
+from ecokart.core.records import Table
+from ecokart.engines.cache_memory import MemoryCache
+from ecokart.engines.live_memory import MemoryLive
+from ecokart.engines.mail_disk import DiskMail
+from ecokart.engines.queue_records import JOBS, RecordsQueue
+from ecokart.engines.records_sqlite import SqliteRecords
+from ecokart.settings import BadSetting, Settings, unusable
+
+__all__ = ["JOBS", "open_engines", "open_records"]
+
+P = TypeVar("P")
+# From a URL's scheme to what opens the engine, and how such a URL looks.
+Openers = Mapping[str, tuple[Callable[[str], P], str]]
+
+
+def open_engines(settings: Settings, tables: Iterable[Table[Any]], clock: Clock) -> Ports:
+    """The engines that the settings name. Raises `BadSetting` for a URL that names none."""
+    records = open_records("RECORDS_URL", settings.records_url, tables, clock)
+    return Ports(
+        records=records,
+        queue=_open_queue(settings.queue_url, records, clock),
+        cache=_open_cache(settings.cache_url),
+        live=_open_live(settings.live_url),
+        mail=_open_mail(settings),
+        clock=clock,
+    )
+
+
+def open_records(variable: str, url: str, tables: Iterable[Table[Any]], clock: Clock) -> Records:
+    """The records at a URL. `variable` is what a `BadSetting` calls the place that names it."""
+
+    def sqlite(url: str) -> Records:
+        path = _sqlite_path(variable, url)
+        try:
+            return SqliteRecords(path, tables, clock)
+        except sqlite3.Error as error:
+            raise BadSetting(unusable(variable, url, error)) from None
+
+    return _open(variable, url, {"sqlite": (sqlite, "sqlite:///file.db")})
+
+
+def _open_queue(url: str, records: Records, clock: Clock) -> Queue:
+    def in_records(url: str) -> Queue:
+        return RecordsQueue(records, clock)
+
+    return _open("QUEUE_URL", url, {"records": (in_records, "records:")})
+
+
+def _open_cache(url: str) -> Cache:
+    def memory(url: str) -> Cache:
+        return MemoryCache()
+
+    return _open("CACHE_URL", url, {"memory": (memory, "memory:")})
+
+
+def _open_live(url: str) -> Live:
+    def memory(url: str) -> Live:
+        return MemoryLive()
+
+    return _open("LIVE_URL", url, {"memory": (memory, "memory:")})
+
+
+def _open_mail(settings: Settings) -> Mail:
+    def disk(url: str) -> Mail:
+        try:
+            return DiskMail(_path(urlsplit(url).path), settings.mail_from)
+        except OSError as error:
+            raise BadSetting(unusable("MAIL_URL", url, error)) from None
+
+    return _open("MAIL_URL", settings.mail_url, {"disk": (disk, "disk:///folder")})
+
+
+def _open(variable: str, url: str, openers: Openers[P]) -> P:
+    scheme, separator, _ = url.partition(":")
+    if not separator or scheme not in openers:
+        known = " or ".join([example for _, example in openers.values()])
+        raise BadSetting(f"ECOKART_{variable} is {url!r}, but takes {known}.")
+    try:
+        return openers[scheme][0](url)
+    except ModuleNotFoundError as error:
+        extra = {"asyncpg": "postgresql", "redis": "redis"}.get(str(error.name), "aws")
+        needs = f"needs more than the shop alone: pip install 'ecokart[{extra}]'"
+        raise BadSetting(f"ECOKART_{variable} is {url!r}, which {needs}.") from None
+
+
+def _sqlite_path(variable: str, url: str) -> Path:
+    path = url.removeprefix("sqlite:///")
+    if path in ("", url):
+        raise BadSetting(f"ECOKART_{variable} is {url!r}, but takes sqlite:///file.db.")
+    file = Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(unusable(variable, url, error)) from None
+    return file
+
+
+def _path(text: str) -> Path:
+    """`/folder` of `disk:///folder` is relative, `//folder` is absolute, as with SQLite's URLs."""
+    return Path(text.removeprefix("/"))
