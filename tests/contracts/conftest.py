@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ecokart.core.clock import Clock
 from ecokart.core.ports import Cache, Live, Mail, Queue, Records
 from ecokart.core.records import Table
 from ecokart.engines.cache_memory import MemoryCache
@@ -16,7 +17,7 @@ from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from tests.clock import ManualClock
-from tests.contracts.openers import OPENERS
+from tests.contracts.openers import ENGINES
 from tests.contracts.records_kept import TABLES, Storage
 
 SENDER = "Ecokart <shop@example.com>"
@@ -47,17 +48,24 @@ class Opened:
         self.opened: list[Records] = []
         self._clock = clock
 
-    def open(self, tables: Iterable[Table[Any]] = TABLES) -> Records:
-        records = OPENERS[self.name](self.location, tables, self._clock)
+    def open(
+        self,
+        tables: Iterable[Table[Any]] = TABLES,
+        *,
+        clock: Clock | None = None,
+        location: str | None = None,
+    ) -> Records:
+        open_engine = ENGINES[self.name].open
+        records = open_engine(location or self.location, tables, clock or self._clock)
         self.opened.append(records)
         return records
 
 
-@pytest.fixture(params=sorted(OPENERS))
+@pytest.fixture(params=sorted(ENGINES))
 async def storage(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
 ) -> AsyncIterator[Opened]:
-    storage = Opened(request.param, str(tmp_path / "records"), clock)
+    storage = Opened(request.param, ENGINES[request.param].place(tmp_path), clock)
     yield storage
     for records in storage.opened:
         await records.close()
@@ -73,7 +81,9 @@ async def queues(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
 ) -> AsyncIterator[tuple[Queue, Queue]]:
     """Two instances over the same jobs, as two processes have."""
-    opened = [OPENERS["sqlite"](str(tmp_path / "jobs"), [JOBS], clock) for _ in range(2)]
+    engine = ENGINES["sqlite"]
+    place = engine.place(tmp_path)
+    opened = [engine.open(place, [JOBS], clock) for _ in range(2)]
     yield QUEUES[request.param](opened[0], clock), QUEUES[request.param](opened[1], clock)
     for records in opened:
         await records.close()

@@ -1,8 +1,12 @@
-"""How each records engine is opened: by the fixtures, and by the other process of a test."""
+"""Each records engine: where a test gets an empty place for it, and how that place is opened.
+
+The fixtures open by this, and so does the other process of a test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,22 @@ from ecokart.engines.records_sqlite import SqliteRecords
 from tests.contracts.records_kept import Opener
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """`place` takes a folder of the test's own and gives a location that keeps nothing yet, as a path or URL.
+
+    `behind_network` says that a server answers, so that the connection to it can be cut.
+    """
+
+    place: Callable[[Path], str]
+    open: Opener
+    behind_network: bool = False
+
+
+def in_folder(folder: Path) -> str:
+    return str(folder / "records")
+
+
 def open_sqlite(location: str, tables: Iterable[Table[Any]], clock: Clock) -> Records:
     return SqliteRecords(Path(location), tables, clock)
 
@@ -23,4 +43,7 @@ def open_faulty(location: str, tables: Iterable[Table[Any]], clock: Clock) -> Re
     return FaultyRecords(open_sqlite(location, tables, clock), Chaos(1))
 
 
-OPENERS: dict[str, Opener] = {"sqlite": open_sqlite, "faulty": open_faulty}
+ENGINES: dict[str, Engine] = {
+    "sqlite": Engine(in_folder, open_sqlite),
+    "faulty": Engine(in_folder, open_faulty),
+}

@@ -10,12 +10,12 @@ import sys
 
 from ecokart.core.clock import SystemClock
 from ecokart.core.records import BelowFloor
-from tests.contracts.openers import OPENERS
+from tests.contracts.openers import ENGINES
 from tests.contracts.records_kept import TABLES, take
 
 
 async def main(engine: str, location: str, key: str, times: str) -> int:
-    records = OPENERS[engine](location, TABLES, SystemClock())
+    records = ENGINES[engine].open(location, TABLES, SystemClock())
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()  # both begin at once

@@ -90,8 +90,17 @@ class Storage(Protocol):
     name: str
     location: str
 
-    def open(self, tables: Iterable[Table[Any]] = TABLES) -> Records:
-        """Another instance over the same place, as another process would have. Closed by the fixture."""
+    def open(
+        self,
+        tables: Iterable[Table[Any]] = TABLES,
+        *,
+        clock: Clock | None = None,
+        location: str | None = None,
+    ) -> Records:
+        """Another instance over the same place, as another process would have. Closed by the fixture.
+
+        `clock` is that process's own, `location` another way to the same place.
+        """
         ...
 
 
