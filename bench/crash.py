@@ -24,9 +24,10 @@ from bench.books import imbalances, read, unfinished
 from bench.crowd import Customer, crowd
 from bench.load import LOST, Scenario, Tally, run
 from bench.processes import Server
-from ecokart.app import JOB_MODULES, open_ports
+from ecokart.app import open_ports
 from ecokart.core.events import Reactions
 from ecokart.core.worker import Worker
+from ecokart.rooms import JOB_MODULES
 
 CLIENTS = 16
 ALIVE_SECONDS = (0.1, 1.2)  # between a start and the kill

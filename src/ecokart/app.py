@@ -1,4 +1,4 @@
-"""The composition root: every room, put together over the ports. `opening` makes those from the settings."""
+"""The composition root: the rooms, put together over the ports. `opening` makes those from the settings."""
 
 from __future__ import annotations
 
@@ -13,36 +13,21 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ecokart.core.clock import Clock, SystemClock
-from ecokart.core.events import OUTBOX, Reactions
-from ecokart.core.idempotency import MARKS
+from ecokart.core.events import Reactions
 from ecokart.core.ports import Ports
-from ecokart.core.worker import TIMERS, Worker
+from ecokart.core.worker import Worker
 from ecokart.features.accounts import api as accounts_api
 from ecokart.features.accounts import demo as accounts_demo
-from ecokart.features.accounts import pages as accounts_pages
-from ecokart.features.accounts.model import CUSTOMERS, EMAILS, SESSIONS
 from ecokart.features.accounts.sign_in import AtSignIn
 from ecokart.features.accounts.tokens import Tokens
-from ecokart.features.admin import pages as admin_pages
-from ecokart.features.cart import api as cart_api
-from ecokart.features.cart import jobs as cart_jobs
-from ecokart.features.cart import pages as cart_pages
 from ecokart.features.cart import service as cart
-from ecokart.features.cart.model import CARTS
 from ecokart.features.catalog import api as catalog_api
 from ecokart.features.catalog import demo as catalog_demo
-from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
 from ecokart.features.catalog.shelf import Shelf
-from ecokart.features.orders import api as orders_api
-from ecokart.features.orders import jobs as orders_jobs
-from ecokart.features.orders import pages as orders_pages
-from ecokart.features.orders import pipeline
-from ecokart.features.orders.model import ORDERS
-from ecokart.features.storefront import pages as storefront_pages
 from ecokart.features.storefront.pages import Fragments, ShopFrame
-from ecokart.opening import JOBS, open_engines
+from ecokart.opening import open_engines
+from ecokart.rooms import FEATURES_WITH_PAGES, JOB_MODULES, TABLES, endpoints
 from ecokart.settings import Settings
-from ecokart.web import assets, health, openapi, reference
 from ecokart.web.assets import Assets
 from ecokart.web.edge import Edge
 from ecokart.web.limits import Limit
@@ -52,28 +37,6 @@ from ecokart.web.openapi import Description
 from ecokart.web.origin import OriginRule
 from ecokart.web.pages import Frame, Templates, error_page
 from ecokart.web.routing import Authenticator, RouteLimit, Router
-
-TABLES = (
-    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
-    MARKS, OUTBOX, JOBS, TIMERS,
-)  # fmt: skip
-JOB_MODULES = (pipeline, orders_jobs, cart_jobs)
-ROUTES = (
-    catalog_api.routes,
-    cart_api.routes,
-    orders_api.routes,
-    accounts_api.routes,
-    storefront_pages.routes,
-    cart_pages.routes,
-    orders_pages.routes,
-    accounts_pages.routes,
-    admin_pages.routes,
-    health.routes,
-    openapi.routes,
-    reference.routes,
-    assets.routes,
-)
-FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")
 
 
 def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
@@ -128,7 +91,7 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
     """The whole shop over these ports."""
     shelf, metrics = Shelf(ports), Metrics()
     worker = Worker(ports, Reactions(JOB_MODULES))
-    router = Router([endpoint for routes in ROUTES for endpoint in routes.endpoints])
+    router = Router(endpoints())
     authenticator = accounts_api.AccountAuthenticator()
     templates = Templates(FEATURES_WITH_PAGES, settings.data_dir / "templates")
     provided: dict[type, Any] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import uvicorn
 
-from ecokart.app import JOB_MODULES, Application, create, open_ports
+from ecokart.app import Application, create, open_ports
 from ecokart.app import seed as seed_ports
 from ecokart.core.events import Reactions
 from ecokart.core.ports import Ports
@@ -24,6 +24,7 @@ from ecokart.features.accounts.demo import PEOPLE
 from ecokart.features.imports import service as imports
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
+from ecokart.rooms import JOB_MODULES
 from ecokart.settings import BadSetting, Settings
 from ecokart.web import logs
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from ecokart.app import ROUTES
 from ecokart.features.accounts.api import AccountAuthenticator
+from ecokart.rooms import endpoints
 from ecokart.web.openapi import Description
 from ecokart.web.responses import encode_json
 from tests.api_examples import BASKET, DANA, tell
@@ -24,7 +24,7 @@ from tests.shop import Shop, running_shop
 
 ROOT = Path(__file__).parents[2]
 PUBLIC_URL = "https://shop.example"
-ENDPOINTS = [endpoint for routes in ROUTES for endpoint in routes.endpoints]
+ENDPOINTS = endpoints()
 DESCRIPTION = Description(ENDPOINTS, PUBLIC_URL, AccountAuthenticator())
 DOCUMENT: dict[str, Any] = json.loads(encode_json(DESCRIPTION.document))
 OPERATIONS = {

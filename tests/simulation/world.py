@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from bench.books import Books, imbalances, read, unfinished
-from ecokart.app import JOB_MODULES, open_ports
+from ecokart.app import open_ports
 from ecokart.core.events import Reactions
 from ecokart.core.i18n import Text
 from ecokart.core.money import Money
@@ -23,6 +23,7 @@ from ecokart.engines.faulty import Chaos, Faults, faulty
 from ecokart.engines.queue_records import RecordsQueue
 from ecokart.features.catalog import service as catalog
 from ecokart.features.catalog.model import Product, TaxClass, Variant
+from ecokart.rooms import JOB_MODULES
 from ecokart.settings import load
 from tests.simulation.virtual import VirtualClock
 

@@ -1,0 +1,67 @@
+"""Which rooms there are: what they keep, what they react to, where they answer, and which service opens which.
+
+A service is a choice at start: `serve --service user` routes the pages and the API of that service's
+rooms, and answers 404 elsewhere. Whichever it is, it tells how it is, what it counts and what its API
+is, and has the files that its pages need.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ecokart.core.events import OUTBOX
+from ecokart.core.idempotency import MARKS
+from ecokart.core.worker import TIMERS
+from ecokart.features.accounts import api as accounts_api
+from ecokart.features.accounts import pages as accounts_pages
+from ecokart.features.accounts.model import CUSTOMERS, EMAILS, SESSIONS
+from ecokart.features.admin import pages as admin_pages
+from ecokart.features.cart import api as cart_api
+from ecokart.features.cart import jobs as cart_jobs
+from ecokart.features.cart import pages as cart_pages
+from ecokart.features.cart.model import CARTS
+from ecokart.features.catalog import api as catalog_api
+from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
+from ecokart.features.orders import api as orders_api
+from ecokart.features.orders import jobs as orders_jobs
+from ecokart.features.orders import pages as orders_pages
+from ecokart.features.orders import pipeline
+from ecokart.features.orders.model import ORDERS
+from ecokart.features.storefront import pages as storefront_pages
+from ecokart.opening import JOBS
+from ecokart.web import assets, health, openapi, reference
+from ecokart.web.routing import Endpoint, Routes
+
+TABLES = (
+    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
+    MARKS, OUTBOX, JOBS, TIMERS,
+)  # fmt: skip
+JOB_MODULES = (pipeline, orders_jobs, cart_jobs)
+FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")
+
+
+class Service(StrEnum):
+    """A part of the shop that can run in processes of its own."""
+
+    PRODUCT = "product"
+    CHECKOUT = "checkout"
+    USER = "user"
+    ANALYTICS = "analytics"
+    WORK = "work"  # answers nothing but how it is; the background work is done here
+
+
+ROUTES: dict[Service, tuple[Routes, ...]] = {
+    Service.PRODUCT: (catalog_api.routes, storefront_pages.routes),
+    Service.CHECKOUT: (cart_api.routes, orders_api.routes, cart_pages.routes, orders_pages.routes),
+    Service.USER: (accounts_api.routes, accounts_pages.routes),
+    Service.ANALYTICS: (admin_pages.routes,),
+    Service.WORK: (),
+}
+EVERYWHERE = (health.routes, openapi.routes, reference.routes, assets.routes)
+
+
+def endpoints(service: Service | None = None) -> list[Endpoint]:
+    """What a service answers, or the whole shop where none is named."""
+    opened = [service] if service else list(Service)
+    routes = [routes for one in opened for routes in ROUTES[one]]
+    return [endpoint for part in (*routes, *EVERYWHERE) for endpoint in part.endpoints]
