@@ -11,7 +11,7 @@ from ecokart.core.errors import Conflict
 from ecokart.core.events import OUTBOX
 from ecokart.core.ports import Ports
 from ecokart.core.records import ABSENT, ANY, Adjust, BelowFloor, Delete, OutcomeUnknown, Put
-from ecokart.core.transaction import ATTEMPTS, Contended, Transaction, transact
+from ecokart.core.transaction import ATTEMPTS, AlreadyThere, Contended, Transaction, transact
 from ecokart.engines.faulty import Chaos, Faults, faulty
 from tests.clock import ManualClock
 from tests.core.little_shop import (
@@ -92,8 +92,46 @@ async def test_a_record_can_be_added_read_and_put_again(ports: Ports) -> None:
 
     await transact(ports, work)
     assert (await found(ports, GUESTS, "Ada")).greetings == 2
-    with pytest.raises(Contended):  # it was added, and so it may not be there
+
+
+async def test_adding_what_is_there_unread_is_refused_after_a_second_look(ports: Ports) -> None:
+    async def work(tx: Transaction) -> None:
+        runs.append(1)
+        tx.add(GUESTS, ADA)
+        tx.emit(Greeted(guest="Ada"))
+
+    runs: list[int] = []
+    await commit(ports, Put(GUESTS, Guest(name="Ada", greetings=7), ABSENT))
+    with pytest.raises(AlreadyThere, match="guests/Ada"):
         await transact(ports, work)
+    assert len(runs) == 2
+    assert (await found(ports, GUESTS, "Ada")).greetings == 7
+    assert await everything(ports.records, OUTBOX) == []
+
+
+async def test_a_key_made_anew_in_each_run_may_be_taken_often(ports: Ports) -> None:
+    async def work(tx: Transaction) -> str:
+        name = names.pop(0)
+        tx.add(GUESTS, Guest(name=name))
+        return name
+
+    names = ["Ada", "Bo", "Cy", "Di"]
+    await commit(ports, *[Put(GUESTS, Guest(name=name), ABSENT) for name in names[:3]])
+    assert await transact(ports, work) == "Di"
+
+
+async def test_who_read_that_there_is_none_may_be_overtaken_often(ports: Ports) -> None:
+    async def work(tx: Transaction) -> None:
+        await commit(ports, Delete(GUESTS, "Ada", ANY))  # what came up meanwhile went again
+        runs.append(1)
+        if await tx.get(GUESTS, "Ada") is None and len(runs) < 4:
+            await commit(ports, Put(GUESTS, Guest(name="Ada", greetings=7), ABSENT))
+        tx.add(GUESTS, ADA)
+
+    runs: list[int] = []
+    await transact(ports, work)
+    assert len(runs) == 4
+    assert (await found(ports, GUESTS, "Ada")).greetings == 0
 
 
 async def test_a_record_can_be_deleted_and_added_again(ports: Ports) -> None:

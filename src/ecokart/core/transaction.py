@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from ecokart.core.errors import Problem, Unavailable
+from ecokart.core.errors import Conflict, Problem, Unavailable
 from ecokart.core.events import OUTBOX, Event, OutboxEntry, outbox_entry
 from ecokart.core.ports import Ports, Records
 from ecokart.core.records import (
@@ -41,12 +41,22 @@ ATTEMPTS = 12
 FIRST_PAUSE_SECONDS = 0.002
 LONGEST_PAUSE_SECONDS = 0.25
 
+# A table's name and a record's key.
+Place = tuple[str, str]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Contended(Unavailable):
     """Too many people are changing this at once. Please try again."""
+
+
+class AlreadyThere(Conflict):
+    """This is there already.
+
+    A transaction added a record that it hadn't read, and there is one with its key.
+    """
 
 
 class Transaction:
@@ -61,9 +71,9 @@ class Transaction:
         self.new_id = new_id
         self.emitted: list[OutboxEntry] = []
         self._records = records
-        self._seen: dict[tuple[str, str], Versioned[Any] | None] = {}
-        self._writes: dict[tuple[str, str], Write] = {}
-        self._refusals: dict[tuple[str, str], Problem] = {}
+        self._seen: dict[Place, Versioned[Any] | None] = {}
+        self._writes: dict[Place, Write] = {}
+        self._refusals: dict[Place, Problem] = {}
 
     async def get(self, table: Table[T], key: str) -> T | None:
         """The record as this transaction has put it or first read it, or else as it is now.
@@ -151,11 +161,18 @@ class Transaction:
             w for w in self._writes.values() if not isinstance(w, Adjust) or any(w.add.values())
         ]
 
-    def refusal(self, conflict: WriteConflict) -> Problem | None:
-        """What it means to the one who asked that this can't be, or None if it's worth another run."""
-        refusal = self._refusals.get((conflict.table, conflict.key))
+    def refusal(self, conflict: WriteConflict, earlier: Collection[Place]) -> Problem | None:
+        """What it means to the one who asked that this can't be, or None if it's worth another run.
+
+        `earlier` are the places of earlier runs' conflicts. A key that was added unread and is taken
+        may be another one in the next run, as a new id is; if it comes again it will come for ever.
+        """
+        place = (conflict.table, conflict.key)
+        refusal = self._refusals.get(place)
         if isinstance(conflict, BelowFloor):
             return refusal or conflict
+        if conflict.reason is Reason.EXISTS and place not in self._seen and place in earlier:
+            return AlreadyThere(f"{conflict.table}/{conflict.key}")
         return refusal if conflict.reason is Reason.GONE else None
 
     def _put(self, table: Table[T], value: T, expected: int) -> None:
@@ -184,9 +201,11 @@ async def transact(
 ) -> R:
     """Run `work(tx, …)` and commit what it wrote; run it again if somebody else was quicker.
 
-    Raises what `work` raises, an adjustment's `refusal` where a counter ran out, `Contended` after the last
-    attempt, and `OutcomeUnknown` where the engine can't know: then it may or may not be stored.
+    Raises what `work` raises, an adjustment's `refusal` where a counter ran out, `AlreadyThere` where it
+    adds what exists without having read it, `Contended` after the last attempt, and `OutcomeUnknown`
+    where the engine can't know: then it may or may not be stored.
     """
+    conflicts: set[Place] = set()
     for attempt in range(ATTEMPTS):
         tx = Transaction(ports.records, ports.clock.now(), ports.new_id)
         result = await work(tx, *args, **kwargs)
@@ -196,8 +215,9 @@ async def transact(
         try:
             await ports.records.commit(writes)
         except WriteConflict as conflict:
-            if refusal := tx.refusal(conflict):
+            if refusal := tx.refusal(conflict, conflicts):
                 raise refusal from conflict
+            conflicts.add((conflict.table, conflict.key))
             pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause * random.random())  # noqa: S311 (jitter, not a secret)
             continue
