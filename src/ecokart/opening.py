@@ -20,7 +20,7 @@ from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
-from ecokart.settings import BadSetting, Settings, unusable
+from ecokart.settings import BadSetting, Settings, called, unusable
 
 __all__ = ["JOBS", "open_engines", "open_records"]
 
@@ -90,19 +90,19 @@ def _open(variable: str, url: str, openers: Openers[P]) -> P:
     scheme, separator, _ = url.partition(":")
     if not separator or scheme not in openers:
         known = " or ".join([example for _, example in openers.values()])
-        raise BadSetting(f"ECOKART_{variable} is {url!r}, but takes {known}.")
+        raise BadSetting(f"{called(variable)} is {url!r}, but takes {known}.")
     try:
         return openers[scheme][0](url)
     except ModuleNotFoundError as error:
         extra = {"asyncpg": "postgresql", "redis": "redis"}.get(str(error.name), "aws")
         needs = f"needs more than the shop alone: pip install 'ecokart[{extra}]'"
-        raise BadSetting(f"ECOKART_{variable} is {url!r}, which {needs}.") from None
+        raise BadSetting(f"{called(variable)} is {url!r}, which {needs}.") from None
 
 
 def _sqlite_path(variable: str, url: str) -> Path:
     path = url.removeprefix("sqlite:///")
     if path in ("", url):
-        raise BadSetting(f"ECOKART_{variable} is {url!r}, but takes sqlite:///file.db.")
+        raise BadSetting(f"{called(variable)} is {url!r}, but takes sqlite:///file.db.")
     file = Path(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -227,7 +227,12 @@ def _kept_secret(path: Path) -> str:
 def unusable(name: str, given: object, error: Exception) -> str:
     """The sentence about a place that can't be read or written."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return f"{PREFIX}{name} is {str(given)!r}, which can't be used: {why}."
+    return f"{called(name)} is {str(given)!r}, which can't be used: {why}."
+
+
+def called(name: str) -> str:
+    """What people call the place where something was given: an option of a command, or a setting."""
+    return name if name.startswith("--") else f"{PREFIX}{name}"
 
 
 def _unknown(variable: str, known: Mapping[str, Any]) -> str:
