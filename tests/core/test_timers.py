@@ -91,6 +91,33 @@ async def test_a_timer_under_way_is_nobody_elses(start: Start, clock: ManualCloc
     assert ran == ["long", "long"]
 
 
+async def test_a_slow_timer_holds_up_no_other_and_runs_once_at_a_time(
+    ports: Ports, clock: ManualClock
+) -> None:
+    door = asyncio.Event()
+
+    @every(seconds=30)
+    async def long(ports: Ports) -> None:
+        ran.append("long")
+        await door.wait()
+
+    @every(seconds=30)
+    async def short(ports: Ports) -> None:
+        ran.append("short")
+
+    working = worker(ports, long, short)
+    task = asyncio.create_task(working.run())
+    async with asyncio.timeout(10):
+        for turn in range(1, 4):
+            while ran.count("short") < turn:
+                await asyncio.sleep(0.01)
+            clock.advance(seconds=30)
+        assert ran.count("long") == 1
+        working.stop()
+        door.set()
+        await task
+
+
 async def test_a_timer_whose_owner_died_is_taken_over_after_its_claim(
     start: Start, clock: ManualClock
 ) -> None:

@@ -16,6 +16,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -77,8 +78,10 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`. A failure of an engine is logged and tried again, never the end."""
-        loops: list[Callable[[], Awaitable[None]]] = [self._sweep_loop, self._timer_loop]
+        loops: list[Callable[[], Awaitable[None]]] = [self._sweep_loop]
         loops += [self._express_loop] * EXPRESS_AT_ONCE
+        # Each timer keeps to itself: one that takes long holds up no other.
+        loops += [partial(self._timer_loop, timer) for timer in self.reactions.timers.values()]
         async with asyncio.TaskGroup() as group:
             for loop in loops:
                 group.create_task(self._keep(loop))
@@ -107,9 +110,8 @@ class Worker:
             ran += len(deliveries)
 
     async def run_due_timers(self) -> None:
-        """Run each timer that is due, unless another process has claimed it."""
-        for timer in self.reactions.timers.values():
-            await self._run_if_due(timer)
+        """Run each timer that is due, all at once, but none that is claimed already."""
+        await asyncio.gather(*map(self._run_if_due, self.reactions.timers.values()))
 
     # The relay.
 
@@ -269,9 +271,9 @@ class Worker:
 
     # The timers.
 
-    async def _timer_loop(self) -> None:
+    async def _timer_loop(self, timer: Timer) -> None:
         while not self._stopping.is_set():
-            await self.run_due_timers()
+            await self._run_if_due(timer)
             await _at_most(1.0, self._stopping.wait())
 
     async def _run_if_due(self, timer: Timer) -> None:
