@@ -161,3 +161,16 @@ async def test_of_several_workers_one_handles_each_event(start: Start) -> None:
             await greeted(processes[number % 3], guest)
         await until(lambda: len(seen.ended) >= 90)
     assert sorted(seen.ended) == sorted(guests)
+
+
+async def test_a_process_that_only_hands_on_makes_jobs_for_those_who_work(start: Start) -> None:
+    here, there = Seen(), Seen()
+    serving = start()
+    handing_on, working = worker(serving, handler(here)), worker(start(), handler(there))
+    task = asyncio.create_task(handing_on.hand_on())
+    async with running(working):
+        await greeted(serving, "Ada", "Bo")
+        await until(lambda: sorted(there.ended) == ["Ada", "Bo"])
+    handing_on.stop()
+    await task
+    assert here.begun == []

@@ -79,7 +79,7 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`. A failure of an engine is logged and tried again, never the end."""
         loops: list[Callable[[], Awaitable[None]]] = [self._sweep_loop]
-        loops += [self._express_loop] * EXPRESS_AT_ONCE
+        loops += [partial(self._handoff_loop, self.express)] * EXPRESS_AT_ONCE
         # Each timer keeps to itself: one that takes long holds up no other.
         loops += [partial(self._timer_loop, timer) for timer in self.reactions.timers.values()]
         async with asyncio.TaskGroup() as group:
@@ -87,6 +87,10 @@ class Worker:
                 group.create_task(self._keep(loop))
             for lane in self.reactions.lanes:
                 group.create_task(self._keep(lambda lane=lane: self._lane_loop(lane)))  # type: ignore[misc]
+
+    async def hand_on(self) -> None:
+        """Turn this process's own events into jobs for those who work, until `stop`. Runs none itself."""
+        await self._keep(partial(self._handoff_loop, self.relay))
 
     def stop(self) -> None:
         """Finish what is in hand and take nothing new."""
@@ -174,14 +178,14 @@ class Worker:
             await self.relay(entries)
         return len(entries)
 
-    async def _express_loop(self) -> None:
+    async def _handoff_loop(self, react: Callable[[list[OutboxEntry]], Awaitable[None]]) -> None:
         handoff = self.ports.handoff
         while not self._stopping.is_set():
             if entries := handoff.take(EXPRESS_BATCH):
                 ids = {entry.id for entry in entries}
                 self._in_hand |= ids
                 try:
-                    await self.express(entries)
+                    await react(entries)
                 finally:
                     self._in_hand -= ids
             else:
