@@ -95,6 +95,22 @@ def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
 
 
 @main.command()
+@click.option("--from", "source_url", required=True, help="Where the shop is now.")
+@click.option("--to", "target_url", required=True, help="Where it shall be: an empty place.")
+@click.option("--final", is_flag=True, help="The shop stands still: copy the rest and verify.")
+def copy(source_url: str, target_url: str, *, final: bool) -> None:
+    """Move a shop's records to another engine while it sells.
+
+    URLs are those of ECOKART_RECORDS_URL. Run again after an interruption it goes on where it was;
+    see docs/engines.md. Ends with 1 if the two sides differ in the end.
+    """
+    from ecokart import serving  # noqa: PLC0415
+
+    held = _run(lambda: serving.copy(source_url, target_url, final=final))
+    sys.exit(0 if held else 1)
+
+
+@main.command()
 def settings() -> None:
     """Print every setting with its default, as docs/settings.md."""
     click.echo(page(), nl=False)
@@ -107,10 +123,10 @@ def _settings() -> Settings:
         _refuse(error)
 
 
-def _run(command: Callable[[], Any]) -> None:
+def _run(command: Callable[[], Any]) -> Any:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(command())
+            return runner.run(command())
     except (BadSetting, Problem) as error:
         _refuse(error)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ecokart.copying.model import COPIES
 from ecokart.core.events import OUTBOX
 from ecokart.core.idempotency import MARKS
 from ecokart.core.worker import TIMERS
@@ -34,7 +35,7 @@ from ecokart.web.routing import Endpoint, Routes
 
 TABLES = (
     PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
-    MARKS, OUTBOX, JOBS, TIMERS,
+    MARKS, OUTBOX, JOBS, TIMERS, COPIES,
 )  # fmt: skip
 JOB_MODULES = (pipeline, orders_jobs, cart_jobs)
 FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")

@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,9 @@ import uvicorn
 
 from ecokart.app import Application, create, open_ports
 from ecokart.app import seed as seed_ports
+from ecokart.copying import run as copying
+from ecokart.copying.copy import ShopCopy
+from ecokart.core.clock import SystemClock
 from ecokart.core.events import Reactions
 from ecokart.core.ports import Ports
 from ecokart.core.worker import RELAY_BATCH, Worker
@@ -24,7 +28,8 @@ from ecokart.features.accounts.demo import PEOPLE
 from ecokart.features.imports import service as imports
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
-from ecokart.rooms import JOB_MODULES
+from ecokart.opening import open_records
+from ecokart.rooms import JOB_MODULES, TABLES
 from ecokart.settings import BadSetting, Settings
 from ecokart.web import logs
 
@@ -138,6 +143,30 @@ async def import_orders(
             raise
         await _relay(ports)
     show_summary(tally, rejects_path, seconds=time.perf_counter() - started)
+
+
+async def copy(source_url: str, target_url: str, *, final: bool) -> bool:
+    """Move a shop to another engine; says whether nothing is wrong. See `ecokart.copying`."""
+    _refuse_missing_file("--from", source_url)
+    clock = SystemClock()
+    asked = _has_stopped if sys.stdin.isatty() else None
+    async with AsyncExitStack() as stack:
+        source = open_records("--from", source_url, TABLES, clock)
+        stack.push_async_callback(source.close)
+        target = open_records("--to", target_url, TABLES, clock)
+        stack.push_async_callback(target.close)
+        shop = ShopCopy(source, target, TABLES, clock)
+        return await copying.run(shop, source_url, target_url, final=final, has_stopped=asked)
+
+
+def _refuse_missing_file(option: str, url: str) -> None:
+    """Opening it would make it."""
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        raise BadSetting(f"{option} is {url!r}, and there is no such file.")
+
+
+def _has_stopped() -> bool:
+    return click.confirm("Does it stand still?", default=True, err=True)
 
 
 async def redrive(settings: Settings, job_ids: list[str], *, everything: bool) -> None:
