@@ -7,6 +7,7 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
+from ecokart.core.errors import Unavailable
 from ecokart.core.records import ABSENT, Put
 from ecokart.engines.records_sqlite import SqliteRecords
 from tests.clock import ManualClock
@@ -41,3 +42,61 @@ async def test_what_has_expired_is_swept_off_the_disk(tmp_path: Path, clock: Man
     await records.close()
     (kept,) = sqlite3.connect(file).execute("SELECT group_concat(key) FROM visits").fetchone()
     assert kept == "long"
+
+
+async def test_a_backlog_of_expired_records_is_swept_to_its_end_beside_the_commits(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    file = tmp_path / "kept.db"
+    records = SqliteRecords(file, TABLES, clock, sweep_every_seconds=0)
+    soon = clock.now() + timedelta(hours=1)
+    for start in range(0, 1600, 100):
+        visits = [Visit(id=f"{number}", until=soon) for number in range(start, start + 100)]
+        await records.commit([Put(VISITS, visit, ABSENT) for visit in visits])
+    clock.advance(hours=2)
+    await records.commit([Put(VISITS, Visit(id="long"), ABSENT)])  # one commit wakes the sweep
+    beside = sqlite3.connect(file)
+    async with asyncio.timeout(BOUND_SECONDS):
+        while beside.execute("SELECT count(*) FROM visits").fetchone() != (1,):
+            await asyncio.sleep(0.001)
+    await records.close()
+
+
+def test_expired_records_are_found_without_reading_the_others(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    file = tmp_path / "kept.db"
+    SqliteRecords(file, TABLES, clock)
+    overdue = "EXPLAIN QUERY PLAN SELECT key FROM visits WHERE until <= 1 LIMIT 500"
+    (plan,) = sqlite3.connect(file).execute(overdue).fetchall()
+    assert "visits_expires" in plan[3]
+
+
+def test_a_loop_that_stops_leaves_no_commit_unanswered(tmp_path: Path, clock: ManualClock) -> None:
+    """Whether the writer was at work or hadn't begun: each caller hears, and what held is there."""
+    for patience in range(4):
+        file = tmp_path / f"{patience}.db"
+        outcomes = asyncio.run(_stopped(file, clock, patience))
+        kept = {key for (key,) in sqlite3.connect(file).execute("SELECT key FROM visits")}
+        assert kept == {f"{n}" for n, outcome in enumerate(outcomes) if outcome is None}
+        assert all(isinstance(outcome, Unavailable | None) for outcome in outcomes)
+
+
+async def _stopped(file: Path, clock: ManualClock, patience: int) -> list[BaseException | None]:
+    """Cancel the writer as the end of `asyncio.run` does, while callers wait that are not cancelled."""
+    records = SqliteRecords(file, TABLES, clock)
+    mine = asyncio.all_tasks()
+    commits = [records.commit([Put(VISITS, Visit(id=f"{n}"), ABSENT)]) for n in range(3)]
+    callers = [asyncio.create_task(commit) for commit in commits]
+    mine |= set(callers)
+    await asyncio.sleep(0)
+    for _ in range(patience):
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - mine:
+        task.cancel()
+    async with asyncio.timeout(BOUND_SECONDS):
+        outcomes = await asyncio.gather(*callers, return_exceptions=True)
+        later = records.commit([Put(VISITS, Visit(id=f"{len(outcomes)}"), ABSENT)])
+        outcomes += await asyncio.gather(later, return_exceptions=True)
+        await records.close()
+    return outcomes

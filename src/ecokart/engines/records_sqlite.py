@@ -74,6 +74,7 @@ class SqliteRecords:
         self._writing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "records-writer")
         self._swept = time.monotonic()
+        self._overdue = False
         self._last_version = 0
         self._writer = _connect(path)
         self._writer.create_function("new_version", 0, self._new_version)
@@ -126,6 +127,7 @@ class SqliteRecords:
         self._waiting.append((steps, outcome))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
+            self._writing.add_done_callback(self._never_begun)
         # A caller that is cancelled doesn't take its commit back: it may already be on the disk.
         await outcome
 
@@ -134,8 +136,6 @@ class SqliteRecords:
         return f"SQLite {sqlite3.sqlite_version}"
 
     async def close(self) -> None:
-        if self._closed:
-            return
         self._closed = True
         if self._writing:
             await self._writing
@@ -152,17 +152,29 @@ class SqliteRecords:
             raise Invalid(f"No record can have that: {error}.") from error
 
     async def _write(self) -> None:
-        """Commit what waits, group by group, until nothing does."""
+        """Commit what waits, group by group, until nothing does; between the groups, sweep a little."""
         try:
-            while self._waiting:
+            while self._waiting or (self._overdue and not self._closed):
                 count = min(len(self._waiting), GROUP)
-                await self._commit_group([self._waiting.popleft() for _ in range(count)])
+                if count:
+                    await self._commit_group([self._waiting.popleft() for _ in range(count)])
                 # Within the loop: what comes during the sweep is waiting for this very task.
-                if time.monotonic() - self._swept > self._sweep_every_seconds:
+                if self._overdue or time.monotonic() - self._swept > self._sweep_every_seconds:
                     self._swept = time.monotonic()
+                    self._overdue = False
                     await self._in_thread(self._sweep)
         finally:
             self._writing = None
+
+    def _never_begun(self, writing: asyncio.Task[None]) -> None:
+        """A writer that was cancelled before its first step leaves nobody waiting."""
+        if self._writing is not writing:
+            return
+        self._writing = None
+        for _, outcome in self._waiting:
+            if not outcome.done():
+                outcome.set_exception(Unavailable("The program is stopping."))
+        self._waiting.clear()
 
     async def _commit_group(self, group: list[Waiting]) -> None:
         try:
@@ -194,7 +206,14 @@ class SqliteRecords:
             self._writer.execute("PRAGMA busy_timeout = 0")
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        """Waits for the end even when the loop stops: whoever waits for this commit is owed its outcome."""
+        running = asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError:
+                self._closed = True  # what waits is still committed, and nothing new is taken
+        running.result()
 
     def _apply(self, steps: list[Step]) -> Exception | None:
         execute = self._writer.execute
@@ -254,11 +273,13 @@ class SqliteRecords:
         return WriteConflict(name, key, Reason.EXISTS if expects_none else Reason.CHANGED)
 
     def _sweep(self) -> None:
+        """Remove some of what has expired; `_overdue` says whether more is left."""
         now = microseconds(self._clock.now())
         try:
             for statements in self._sql.values():
                 if statements.sweep:
-                    self._writer.execute(statements.sweep, (now, SWEEP_ROWS))
+                    swept = self._writer.execute(statements.sweep, (now, SWEEP_ROWS)).rowcount
+                    self._overdue |= swept == SWEEP_ROWS
         except sqlite3.Error:  # locked for too long: the next sweep takes them
             log.warning("expired records weren't swept", exc_info=True)
 

@@ -70,6 +70,11 @@ class Statements:
                 f'CREATE INDEX IF NOT EXISTS "{self.table.name}_{label}" ON {self._name} ({over})'
                 f' WHERE "{index.by}" IS NOT NULL'
             )
+        if expires := self.table.expires:
+            self.indexes.append(
+                f'CREATE INDEX IF NOT EXISTS "{self.table.name}_expires" ON {self._name}'
+                f' ("{expires}") WHERE "{expires}" IS NOT NULL'
+            )
 
     def _declare_reads(self) -> None:
         self.get = self._select("key", "key = ?")
