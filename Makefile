@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help run test lint format bench simulate lock clean
+.PHONY: help run test engines lint format bench simulate lock clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -22,7 +22,10 @@ test: .venv/dev.stamp ## Everything that must hold: style, types, import rules, 
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy $(wildcard src tests bench)
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m tests.servers $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+engines: .venv/dev.stamp ## PostgreSQL, Redis, DynamoDB Local and ElasticMQ, until Ctrl-C
+	@exec $(BIN)/python -m tests.servers
 
 lint: .venv/dev.stamp ## Style, types and import rules, without the tests
 	$(BIN)/ruff check .
