@@ -22,6 +22,7 @@ import uvicorn
 from ecokart import app
 from ecokart.core.clock import Clock
 from ecokart.core.ports import Ports
+from ecokart.rooms import Service
 from ecokart.settings import load
 from ecokart.web.logs import LogWriter
 
@@ -57,6 +58,7 @@ async def running_shop(
     seeded: bool = True,
     through: Callable[[Ports], Ports] = lambda ports: ports,
     log: LogWriter | None = None,
+    service: Service | None = None,
     **settings: Any,
 ) -> AsyncIterator[Shop]:
     """The shop with its demo goods and people, served on a free port until the context ends.
@@ -77,7 +79,11 @@ async def running_shop(
             {"ECOKART_DATA_DIR": str(folder / "data"), "ECOKART_PORT": str(port)} | environ
         )
         application = app.create(
-            built_with, through(app.open_ports(built_with, clock)), log or _silent_log()
+            built_with,
+            through(app.open_ports(built_with, clock)),
+            log or _silent_log(),
+            service=service,
+            background=app.Background.WORK if built_with.worker else app.Background.NOTHING,
         )
         if seeded:
             await app.seed(application.ports)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.resources import files
 from typing import Any
 
@@ -26,7 +27,7 @@ from ecokart.features.catalog import demo as catalog_demo
 from ecokart.features.catalog.shelf import Shelf
 from ecokart.features.storefront.pages import Fragments, ShopFrame
 from ecokart.opening import open_engines
-from ecokart.rooms import FEATURES_WITH_PAGES, JOB_MODULES, TABLES, endpoints
+from ecokart.rooms import FEATURES_WITH_PAGES, JOB_MODULES, TABLES, Service, endpoints
 from ecokart.settings import Settings
 from ecokart.web.assets import Assets
 from ecokart.web.edge import Edge
@@ -44,6 +45,14 @@ def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
     return open_engines(settings, TABLES, clock or SystemClock())
 
 
+class Background(StrEnum):
+    """What a process does beside answering."""
+
+    NOTHING = "nothing"
+    HANDING_ON = "handing on"  # its own events, to the processes that work
+    WORK = "work"
+
+
 @dataclass
 class Application:
     """The shop as an ASGI application, with the parts that tests and commands want to reach."""
@@ -53,7 +62,9 @@ class Application:
     worker: Worker
     shelf: Shelf
     router: Router
+    metrics: Metrics
     asgi: ASGIApp
+    background: Background
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -65,8 +76,12 @@ class Application:
     async def running(self) -> AsyncIterator[None]:
         """Everything that goes on beside the requests: the shelf is kept fresh, the worker works."""
         await self.shelf.refresh()
-        tasks = [asyncio.create_task(self.shelf.keep_fresh())]
-        work = asyncio.create_task(self.worker.run()) if self.settings.worker else None
+        tasks = [
+            asyncio.create_task(self.shelf.keep_fresh()),
+            asyncio.create_task(self.metrics.keep_fresh(self.ports)),
+        ]
+        works = {Background.WORK: self.worker.run, Background.HANDING_ON: self.worker.hand_on}
+        work = asyncio.create_task(works[self.background]()) if self.background in works else None
         try:
             yield
         finally:
@@ -87,11 +102,19 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Application:
-    """The whole shop over these ports."""
-    shelf, metrics = Shelf(ports), Metrics()
+def create(
+    settings: Settings,
+    ports: Ports,
+    log_writer: LogWriter,
+    *,
+    service: Service | None = None,
+    background: Background = Background.NOTHING,
+    several: bool = False,
+) -> Application:
+    """The shop over these ports, or a service of it. `several`: others answer at the same port too."""
+    shelf, metrics = Shelf(ports), Metrics(several=several)
     worker = Worker(ports, Reactions(JOB_MODULES))
-    router = Router(endpoints())
+    router = Router(endpoints(service))
     authenticator = accounts_api.AccountAuthenticator()
     templates = Templates(FEATURES_WITH_PAGES, settings.data_dir / "templates")
     provided: dict[type, Any] = {
@@ -127,7 +150,8 @@ def create(settings: Settings, ports: Ports, log_writer: LogWriter) -> Applicati
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    return Application(settings, ports, worker, shelf, router, _with_cors(edge, settings))
+    asgi = _with_cors(edge, settings)
+    return Application(settings, ports, worker, shelf, router, metrics, asgi, background)
 
 
 async def seed(ports: Ports) -> None:

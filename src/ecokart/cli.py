@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,6 +14,9 @@ from ecokart import __version__
 from ecokart.core.errors import Problem
 from ecokart.core.money import MINOR_DIGITS
 from ecokart.settings import BadSetting, Settings, load, page
+
+if TYPE_CHECKING:
+    from ecokart.rooms import Service
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,12 +29,21 @@ def main() -> None:
 
 
 @main.command()
-def serve() -> None:
+@click.option("--workers", type=click.IntRange(min=1, max=256), help="Processes behind the port.")
+@click.option("--service", "name", help="Open only these rooms; see docs/operating.md.")
+# What a supervisor starts its workers with.
+@click.option("--socket", "descriptor", type=int, hidden=True)
+def serve(workers: int | None, name: str | None, descriptor: int | None) -> None:
     """Start the shop; on the first start with the demo goods."""
     from ecokart import serving  # noqa: PLC0415 (commands import what they need, when they need it)
 
-    settings = _settings()
-    _run(lambda: serving.serve(settings))
+    settings, service = _settings(), _service(name)
+    if descriptor is not None:
+        _run(lambda: serving.serve_as_worker(settings, service, descriptor))
+    elif workers is not None:
+        sys.exit(_run(lambda: serving.supervise(settings, service, workers)))
+    else:
+        _run(lambda: serving.serve(settings, service))
 
 
 @main.command()
@@ -121,6 +133,14 @@ def _settings() -> Settings:
         return load()
     except BadSetting as error:
         _refuse(error)
+
+
+def _service(name: str | None) -> Service | None:
+    from ecokart.rooms import Service  # noqa: PLC0415
+
+    if name is not None and name not in list(Service):
+        _refuse(BadSetting(f"There is no service {name!r}; there are {', '.join(Service)}."))
+    return Service(name) if name else None
 
 
 def _run(command: Callable[[], Any]) -> Any:

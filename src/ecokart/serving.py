@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import click
 import uvicorn
 
-from ecokart.app import Application, create, open_ports
+from ecokart.app import Application, Background, create, open_ports
 from ecokart.app import seed as seed_ports
 from ecokart.copying import run as copying
 from ecokart.copying.copy import ShopCopy
@@ -29,8 +30,9 @@ from ecokart.features.imports import service as imports
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
 from ecokart.opening import open_records
-from ecokart.rooms import JOB_MODULES, TABLES
+from ecokart.rooms import JOB_MODULES, TABLES, Service
 from ecokart.settings import BadSetting, Settings
+from ecokart.supervising import Supervisor
 from ecokart.web import logs
 
 GRACE_SECONDS = 10
@@ -39,13 +41,47 @@ BACKLOG = 2048
 log = logging.getLogger("ecokart")
 
 
-async def serve(settings: Settings) -> None:
-    """The shop until it is told to stop; requests under way are finished first."""
+async def serve(settings: Settings, service: Service | None = None) -> None:
+    """The shop, or a service of it, until it is told to stop; requests under way are finished first."""
     listener = _listener(settings)
-    app = build(settings)
+    app = build(settings, service)
     if not settings.production:
         await seed_ports(app.ports)
-    server = uvicorn.Server(
+    _greet(settings, listener)
+    await _server(settings, app).serve([listener])
+
+
+async def serve_as_worker(settings: Settings, service: Service | None, descriptor: int) -> None:
+    """The same over a socket that listens already, and until the supervisor ends, whose pipe is stdin."""
+    app = build(settings, service, several=True)
+    server = _server(settings, app)
+
+    def end() -> None:
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        server.should_exit = True
+
+    asyncio.get_running_loop().add_reader(sys.stdin, end)
+    await server.serve([socket.socket(fileno=descriptor)])
+
+
+async def supervise(settings: Settings, service: Service | None, count: int) -> int:
+    """Several processes of the shop behind one port, until told to stop. The exit code."""
+    if os.name == "nt":
+        raise BadSetting("--workers takes a system whose processes can share a socket.")
+    logs.configure(settings.log_level)
+    listener = _listener(settings)
+    if not settings.production:
+        await seed(settings)
+    if settings.cache_url.startswith("memory:"):
+        log.warning("each of %d processes counts the rate limits for itself", count)
+    _greet(settings, listener)
+    arguments = ["serve", *(["--service", service] if service else [])]
+    return await Supervisor(arguments, count, listener).run()
+
+
+def _server(settings: Settings, app: Application) -> uvicorn.Server:
+    _settle_memory()
+    return uvicorn.Server(
         uvicorn.Config(
             app,
             http="httptools",
@@ -60,11 +96,12 @@ async def serve(settings: Settings) -> None:
             backlog=BACKLOG,
         )
     )
+
+
+def _greet(settings: Settings, listener: socket.socket) -> None:
     url = _url(listener)
     log.info("running on %s", url)
     click.echo(_welcome(settings, url), err=True)
-    _settle_memory()
-    await server.serve([listener])
 
 
 def _listener(settings: Settings) -> socket.socket:
@@ -93,9 +130,16 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def build(settings: Settings) -> Application:
+def build(
+    settings: Settings, service: Service | None = None, *, several: bool = False
+) -> Application:
     """The application over the engines that the settings name."""
-    return create(settings, open_ports(settings), logs.configure(settings.log_level))
+    ports, log_writer = open_ports(settings), logs.configure(settings.log_level)
+    works = service is Service.WORK or (service is None and settings.worker)
+    background = Background.WORK if works else Background.HANDING_ON
+    return create(
+        settings, ports, log_writer, service=service, background=background, several=several
+    )
 
 
 async def work(settings: Settings) -> None:

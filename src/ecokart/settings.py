@@ -127,6 +127,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     return _completed(settings)
 
 
+def inherited(**more: str) -> dict[str, str]:
+    """The environment for a process that this one starts: its own, and more."""
+    return {**os.environ, **more}
+
+
 def describe() -> list[tuple[str, str, str, str]]:
     """Every setting as (variable, what it takes, default, what it is for)."""
     hints = get_type_hints(Settings, include_extras=True)

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from ecokart.core.events import cause
 
 FLUSH_SECONDS = 0.25
 FULL_LINES = 2000
+LINES_TOGETHER = 4096  # bytes: what a pipe takes in one piece, whoever else writes into it
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,18 +56,32 @@ class LogWriter:
     def flush(self) -> None:
         with self._lock:
             lines, self._lines = self._lines, []
-            rest = b"\n".join(lines) + b"\n" if lines else b""
             try:
-                while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
+                for part in _together(lines):
+                    self._put_out(part)
             except OSError:
                 return  # nobody reads the log any more; the shop goes on
+
+    def _put_out(self, rest: bytes) -> None:
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
 
     def _keep_flushing(self) -> None:
         while True:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
             self.flush()
+
+
+def _together(lines: list[bytes]) -> Iterator[bytes]:
+    """Whole lines, as many at a time as are written in one piece; a longer one by itself."""
+    part = b""
+    for line in lines:
+        if part and len(part) + len(line) >= LINES_TOGETHER:
+            yield part
+            part = b""
+        part += line + b"\n"
+    yield part
 
 
 class JsonHandler(logging.Handler):
