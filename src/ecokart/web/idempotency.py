@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ecokart.core.errors import FieldError, Invalid, Unavailable
+from ecokart.core.errors import FieldError, Invalid, Problem, Unavailable
 from ecokart.core.idempotency import IdempotencyKeyInUse, remember, replay
 from ecokart.core.transaction import Transaction, transact
 from ecokart.web.requests import Request
@@ -52,6 +52,12 @@ async def once(
         raise IdempotencyKeyInUse
     try:
         code, body, replayed = await transact(request.ports, marked)
+    except Problem:
+        # What is refused now (the cart is empty!) may be so because the first request has just been
+        # through, in another process: then its answer is this one's too.
+        if (mark := await transact(request.ports, replay, mark_id, fingerprint)) is None:
+            raise
+        code, body, replayed = mark.status, bytes(mark.answer), True
     finally:
         with suppress(Unavailable):  # it ends by itself; the answer is what matters
             await cache.delete(lock)
