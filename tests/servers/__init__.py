@@ -13,7 +13,6 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -105,7 +104,6 @@ def _own(server: S) -> Iterator[S]:
         server.stop()
 
 
-@cache
 def _running(engine: Engine | JavaEngine) -> str:
     """The URL of the set's server. Skips or fails the test if there is none."""
     variable = VARIABLES[engine]

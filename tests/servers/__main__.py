@@ -34,7 +34,7 @@ from tests.setup_engines import POSTGRESQL, ROOT, SERVERS, provide
 
 FOLDER = RUNNING.parent
 KEYS = " ".join(f"{name}={value}" for name, value in AWS_KEYS.items())
-COMMAND_SECONDS = 30  # for a command to end when we are told to
+COMMAND_SECONDS = 10  # for a command to end when we are told to
 
 
 def main(command: Sequence[str]) -> int:
@@ -100,6 +100,7 @@ def _for_a_developer() -> None:
     with _running([dynamodb, elasticmq, redis, postgresql]) as urls:
         if VARIABLES[POSTGRESQL] in urls:
             postgresql.forget_tests()
+        RUNNING.parent.mkdir(parents=True, exist_ok=True)
         RUNNING.write_text(json.dumps(urls), "utf-8")
         try:
             _tell(settings, urls)
