@@ -107,6 +107,19 @@ async def test_a_retry_comes_back_after_its_delay_and_counts(
     assert third.job.event == job(1, clock).event
 
 
+async def test_an_attempt_that_was_never_settled_counts_too(
+    queue: Queue, clock: ManualClock
+) -> None:
+    """As by a job that kills its worker: nobody is left to give it back."""
+    await queue.send([job(1, clock)])
+    for attempts in range(3):
+        delivery = await received(queue)
+        assert (delivery.job.attempts, delivery.job.error) == (attempts, "")
+        clock.advance(seconds=90)
+    await queue.retry(await received(queue), delay_seconds=0, error="at last a word")
+    assert (await received(queue)).job.attempts == 4
+
+
 async def test_a_buried_job_rests_until_it_is_redriven(queue: Queue, clock: ManualClock) -> None:
     await queue.send([job(1, clock), job(2, clock)])
     first, second = await queue.receive("orders", limit=10)

@@ -180,6 +180,22 @@ async def test_a_failing_handler_is_tried_again_later_and_later_and_then_buried(
     assert caplog.records[-1].levelno == logging.WARNING
 
 
+async def test_a_job_that_takes_its_process_along_is_buried_too(
+    ports: Ports, clock: ManualClock
+) -> None:
+    """Whoever dies of it says nothing any more: here every settlement is lost."""
+    await greeted(ports, "Ada")
+    dying = worker(faulty(ports, Chaos(1, Faults(settlement_lost=1))), note)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        assert await dying.drain() == 1
+        assert len(ran) == attempt
+        clock.advance(seconds=90)
+    await worker(ports, note).drain()
+    assert len(ran) == MAX_ATTEMPTS
+    (dead,) = (await ports.queue.dead()).values
+    assert "never came to an end" in dead.error
+
+
 def test_delays_double_up_to_a_longest_and_are_never_the_same() -> None:
     for attempts in range(30):
         ceiling = min(FIRST_DELAY_SECONDS * 2**attempts, LONGEST_DELAY_SECONDS)

@@ -35,10 +35,21 @@ class Port(Protocol):
 
 
 class Records(Port, Protocol):
-    """Records in tables. Values are structs, keys are text of 1 to 1024 bytes."""
+    """Records in tables. Values are structs, keys are text of 1 to 1024 bytes, of an index to 800.
+
+    Text may hold anything, also NUL, and sorts by code point; half a surrogate pair is no text, and
+    `Invalid` wherever it is given. A version is above 0, changes with every write but a `Check`, and
+    never comes back, not even with a key that was deleted. Two reads are two moments.
+
+    Whether a record has expired is told by the clock of the process that asks, for reads and for
+    conditions alike. Two processes disagree about it for as long as their clocks do.
+    """
 
     async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
-        """The newest state: every commit acknowledged before the call is seen, an expired record isn't."""
+        """The newest state: every commit acknowledged before the call is seen, an expired record isn't.
+
+        A text that is too long for a key, or empty, finds nothing.
+        """
         ...
 
     async def query(
@@ -52,30 +63,41 @@ class Records(Port, Protocol):
     ) -> Page[T]:
         """The records whose indexed field equals `value`, in the index's order, behind `after`.
 
-        Paging to the end gives every record that was there throughout exactly once. An index may
-        lag behind `get` by a moment; a record that hasn't got the sort field isn't in it.
+        Paging to the end gives every record that was there throughout, at one place in the index,
+        exactly once; `after` may also be a place where no record is. A page is full unless it is
+        the last, and `limit` is at least 1, or it's `Invalid`. An index may lag behind `get` by a
+        moment; a record that hasn't got the sort field isn't in it.
         """
         ...
 
     async def scan(
         self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
     ) -> Page[T]:
-        """Every record of the table, page by page, in an order of the engine's own."""
+        """Every record of the table, page by page, in an order of the engine's own.
+
+        What was there throughout comes exactly once; pages and their `limit` are as in `query`.
+        """
         ...
 
     async def commit(self, writes: Sequence[Write]) -> None:
         """Apply all writes or none, durably, as if no other commit ran at the same time.
 
         Returns only once the writes survive a crash. Raises `WriteConflict` (`BelowFloor` for a
-        counter), `CommitTooLarge` or `Invalid` with nothing applied, `Unavailable` with nothing
-        applied, and `OutcomeUnknown` when it can't be known. Takes up to 100 writes and 4 MB, a
-        record of up to 400 KB, and each record once.
+        counter), `CommitTooLarge`, `Invalid` or `Unavailable` with nothing applied, then or later.
+        A conflict names the first write of the list whose condition didn't hold.
+
+        `OutcomeUnknown` is for a connection that was lost before the answer, and a server that
+        can't be asked any more: an engine that reaches its server again finds out instead.
+
+        Takes up to 100 writes and 4 MB, a record of up to 400 KB, and each record once.
         """
         ...
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One handler's turn at one event."""
+    """One handler's turn at one event. `attempts` counts its deliveries before this one, also those
+    that were never settled; `error` is why the last one that was settled failed.
+    """
 
     id: str
     lane: str
@@ -120,7 +142,7 @@ class Queue(Port, Protocol):
         ...
 
     async def retry(self, delivery: Delivery, *, delay_seconds: float, error: str) -> None:
-        """Deliver the job again after the delay, its attempts counted up."""
+        """Deliver the job again after the delay, with this attempt counted and the error kept."""
         ...
 
     async def bury(self, delivery: Delivery, *, error: str) -> None:

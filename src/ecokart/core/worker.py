@@ -226,6 +226,10 @@ class Worker:
     async def _handle(self, delivery: Delivery) -> Delivery | None:
         """Run a job's handler. Gives back the delivery if it succeeded; else it is retried or buried."""
         job = delivery.job
+        if job.attempts >= MAX_ATTEMPTS:  # the last one wasn't given back: it took its process along
+            deadly = RuntimeError(f"It was begun {job.attempts} times and never came to an end.")
+            await self._give_back(delivery, deadly, last=True)
+            return None
         handler = self.reactions.handlers.get(job.handler)
         if handler is None:
             gone = LookupError("There is no such handler any more.")

@@ -1,7 +1,8 @@
 """The queue as records: nothing to install, and as durable as the orders themselves.
 
 A job is due at a time. Receiving it moves that time ninety seconds on, in a conditional write, so that
-of several workers one gets it, and it comes back by itself if that worker dies.
+of several workers one gets it, and it comes back by itself if that worker dies. The same write counts
+the attempt: a job that kills its worker can't report that itself.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ POLL_SECONDS = 0.5
 
 
 class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job and where it stands: `place` is its lane, or `dead`; `lease` names the delivery in hand."""
+    """A job and where it stands: `place` is its lane, or `dead`; `lease` names the delivery in hand.
+
+    What is in hand has its attempt counted already.
+    """
 
     id: str
     place: str
@@ -83,10 +87,11 @@ class RecordsQueue:
             await self._records.commit([Delete(JOBS, job_id, ANY) for job_id in ids])
 
     async def retry(self, delivery: Delivery, *, delay_seconds: float, error: str) -> None:
-        await self._settle(delivery, delivery.job.lane, delay_seconds, error)
+        delay = timedelta(seconds=delay_seconds)
+        await self._settle(delivery, delivery.job.lane, delay, error)
 
     async def bury(self, delivery: Delivery, *, error: str) -> None:
-        await self._settle(delivery, DEAD, 0, error)
+        await self._settle(delivery, DEAD, timedelta(0), error)
 
     async def dead(self, *, after: Cursor | None = None, limit: int = 100) -> Page[Job]:
         page = await self._records.query(JOBS, "by_due", DEAD, after=after, limit=limit)
@@ -133,10 +138,14 @@ class RecordsQueue:
         now, lease = self._clock.now(), new_id()
         page = await self._records.query(JOBS, "by_due", lane, limit=limit)
         # Where the index lags, the version it gave is an old one, and the write doesn't hold.
-        leases = [
-            Put(JOBS, replace(queued, due_at=now + VISIBILITY, lease=lease), version)
+        due = {
+            queued.id: (queued.job, version)
             for queued, version in zip(page.values, page.versions, strict=True)
             if queued.due_at <= now
+        }
+        leases = [
+            Put(JOBS, self._queued(_attempted(job), lane, VISIBILITY, lease), version)
+            for job, version in due.values()
         ]
         while leases:
             try:
@@ -144,25 +153,28 @@ class RecordsQueue:
                 break
             except WriteConflict as conflict:  # another worker has that one
                 leases = [put for put in leases if put.value.id != conflict.key]
-        return [Delivery(put.value.job, lease) for put in leases]
+        return [Delivery(due[put.value.id][0], lease) for put in leases]
 
-    async def _settle(
-        self, delivery: Delivery, place: str, delay_seconds: float, error: str
-    ) -> None:
+    async def _settle(self, delivery: Delivery, place: str, delay: timedelta, error: str) -> None:
         job = delivery.job
         found = await self._records.get(JOBS, job.id)
         if found is None or found.value.lease != delivery.receipt:
             return  # the lease has ended, and another worker has the job or has settled it
-        job = replace(job, attempts=job.attempts + 1, error=error)
-        settled = self._queued(job, place, delay_seconds)
+        settled = self._queued(replace(_attempted(job), error=error), place, delay)
         try:
             await self._records.commit([Put(JOBS, settled, found.version)])
         except WriteConflict:
             return  # another worker settles it at this moment
 
-    def _queued(self, job: Job, place: str, delay_seconds: float = 0) -> QueuedJob:
-        due_at = self._clock.now() + timedelta(seconds=delay_seconds)
-        return QueuedJob(id=job.id, place=place, due_at=due_at, job=job)
+    def _queued(
+        self, job: Job, place: str, delay: timedelta = timedelta(0), lease: str = ""
+    ) -> QueuedJob:
+        due_at = self._clock.now() + delay
+        return QueuedJob(id=job.id, place=place, due_at=due_at, lease=lease, job=job)
 
     def _bell(self, lane: str) -> asyncio.Event:
         return self._bells.setdefault(lane, asyncio.Event())
+
+
+def _attempted(job: Job) -> Job:
+    return replace(job, attempts=job.attempts + 1)
