@@ -20,7 +20,7 @@ from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
-from ecokart.settings import BadSetting, Settings, called, unusable
+from ecokart.settings import BadSetting, Settings, called, shown, unusable
 
 __all__ = ["JOBS", "open_engines", "open_records"]
 
@@ -66,14 +66,33 @@ def _open_cache(url: str) -> Cache:
     def memory(url: str) -> Cache:
         return MemoryCache()
 
-    return _open("CACHE_URL", url, {"memory": (memory, "memory:")})
+    def redis(url: str) -> Cache:
+        from ecokart.engines.cache_redis import RedisCache  # noqa: PLC0415
+        from ecokart.engines.fallback import FallbackCache  # noqa: PLC0415
+
+        return FallbackCache(RedisCache(url))
+
+    return _open("CACHE_URL", url, {"memory": (memory, "memory:"), **_redis(redis)})
 
 
 def _open_live(url: str) -> Live:
     def memory(url: str) -> Live:
         return MemoryLive()
 
-    return _open("LIVE_URL", url, {"memory": (memory, "memory:")})
+    def redis(url: str) -> Live:
+        from ecokart.engines.fallback import FallbackLive  # noqa: PLC0415
+        from ecokart.engines.live_redis import RedisLive  # noqa: PLC0415
+
+        return FallbackLive(RedisLive(url))
+
+    return _open("LIVE_URL", url, {"memory": (memory, "memory:"), **_redis(redis)})
+
+
+def _redis(opener: Callable[[str], P]) -> Openers[P]:
+    return {
+        "redis": (opener, "redis://host:6379/0?prefix=shop:"),
+        "rediss": (opener, "rediss://host:6379/0?prefix=shop: (with TLS)"),
+    }
 
 
 def _open_mail(settings: Settings) -> Mail:
@@ -90,13 +109,15 @@ def _open(variable: str, url: str, openers: Openers[P]) -> P:
     scheme, separator, _ = url.partition(":")
     if not separator or scheme not in openers:
         known = " or ".join([example for _, example in openers.values()])
-        raise BadSetting(f"{called(variable)} is {url!r}, but takes {known}.")
+        raise BadSetting(f"{called(variable)} is {shown(url)!r}, but takes {known}.")
     try:
         return openers[scheme][0](url)
+    except ValueError as error:
+        raise BadSetting(unusable(variable, url, error)) from None
     except ModuleNotFoundError as error:
         extra = {"asyncpg": "postgresql", "redis": "redis"}.get(str(error.name), "aws")
         needs = f"needs more than the shop alone: pip install 'ecokart[{extra}]'"
-        raise BadSetting(f"{called(variable)} is {url!r}, which {needs}.") from None
+        raise BadSetting(f"{called(variable)} is {shown(url)!r}, which {needs}.") from None
 
 
 def _sqlite_path(variable: str, url: str) -> Path:

@@ -57,10 +57,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue_url: Annotated[str, _about("Where jobs wait: `records:` keeps them in the records.")] = (
         "records:"
     )
-    cache_url: Annotated[str, _about("The cache: `memory:` is this process's own.")] = "memory:"
-    live_url: Annotated[str, _about("Publish and subscribe: `memory:` is this process's own.")] = (
-        "memory:"
-    )
+    cache_url: Annotated[
+        str,
+        _about(
+            "The cache: `memory:` is this process's own,"
+            " `redis://user:password@host:6379/0?prefix=shop:` (`rediss` for TLS) is for all processes."
+        ),
+    ] = "memory:"
+    live_url: Annotated[
+        str,
+        _about("Publish and subscribe: `memory:` within this process, `redis://…` between all."),
+    ] = "memory:"
     mail_url: Annotated[
         str,
         _about("Where mail goes: `disk:///folder` writes .eml files (default: the data folder)."),
@@ -232,7 +239,13 @@ def _kept_secret(path: Path) -> str:
 def unusable(name: str, given: object, error: Exception) -> str:
     """The sentence about a place that can't be read or written."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return f"{called(name)} is {str(given)!r}, which can't be used: {why}."
+    return f"{called(name)} is {shown(str(given))!r}, which can't be used: {why}."
+
+
+def shown(url: str) -> str:
+    """A URL as people may see it: `redis://shop:***@host:6379/0`."""
+    url = re.sub(r"://([^:/?#@]*):.*@", r"://\1:***@", url)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", url)
 
 
 def called(name: str) -> str:

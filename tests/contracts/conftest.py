@@ -12,23 +12,31 @@ from ecokart.core.clock import Clock
 from ecokart.core.ports import Cache, Live, Mail, Queue, Records
 from ecokart.core.records import Table
 from ecokart.engines.cache_memory import MemoryCache
+from ecokart.engines.cache_redis import RedisCache
+from ecokart.engines.fallback import FallbackCache, FallbackLive
 from ecokart.engines.faulty import Chaos, FaultyCache, FaultyLive, FaultyMail, FaultyQueue
 from ecokart.engines.live_memory import MemoryLive
+from ecokart.engines.live_redis import RedisLive
 from ecokart.engines.mail_disk import DiskMail
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from tests.clock import ManualClock
 from tests.contracts.openers import ENGINES
 from tests.contracts.records_kept import TABLES, Storage
+from tests.servers import redis_url
 
 SENDER = "Ecokart <shop@example.com>"
 
 CACHES: dict[str, Callable[[], Cache]] = {
     "memory": MemoryCache,
     "faulty": lambda: FaultyCache(MemoryCache(), Chaos(1)),
+    "redis": lambda: RedisCache(redis_url()),
+    "fallback": lambda: FallbackCache(RedisCache(redis_url())),
 }
 LIVES: dict[str, Callable[[], Live]] = {
     "memory": MemoryLive,
     "faulty": lambda: FaultyLive(MemoryLive(), Chaos(1)),
+    "redis": lambda: RedisLive(redis_url()),
+    "fallback": lambda: FallbackLive(RedisLive(redis_url())),
 }
 QUEUES: dict[str, Callable[[Records, ManualClock], Queue]] = {
     "records": RecordsQueue,
@@ -95,13 +103,17 @@ def queue(queues: tuple[Queue, Queue]) -> Queue:
 
 
 @pytest.fixture(params=sorted(CACHES))
-def cache(request: pytest.FixtureRequest) -> Cache:
-    return CACHES[request.param]()
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
+    cache = CACHES[request.param]()
+    yield cache
+    await cache.close()
 
 
 @pytest.fixture(params=sorted(LIVES))
-def live(request: pytest.FixtureRequest) -> Live:
-    return LIVES[request.param]()
+async def live(request: pytest.FixtureRequest) -> AsyncIterator[Live]:
+    live = LIVES[request.param]()
+    yield live
+    await live.close()
 
 
 @pytest.fixture(params=sorted(MAILS))

@@ -17,6 +17,7 @@ from ecokart.settings import BadSetting, describe, load, page
 
 ROOT = Path(__file__).parents[2]
 SECRET = "s" * 32
+REDIS = "redis://host:6379/0?prefix=shop: or rediss://host:6379/0?prefix=shop: (with TLS)"
 
 
 def _start(
@@ -64,8 +65,11 @@ def test_every_setting_says_what_it_takes_and_is_for() -> None:
         ({"XYZ": "1"}, "ECOKART_XYZ is no setting of Ecokart."),
         ({"RECORDS_URL": "postgres://db"}, "ECOKART_RECORDS_URL is 'postgres://db', but takes sqlite:///file.db."),
         ({"QUEUE_URL": "sqs:"}, "ECOKART_QUEUE_URL is 'sqs:', but takes records:."),
-        ({"CACHE_URL": "redis:"}, "ECOKART_CACHE_URL is 'redis:', but takes memory:."),
-        ({"LIVE_URL": "redis:"}, "ECOKART_LIVE_URL is 'redis:', but takes memory:."),
+        ({"CACHE_URL": "memcached://x"}, f"ECOKART_CACHE_URL is 'memcached://x', but takes memory: or {REDIS}."),
+        ({"CACHE_URL": "redis:"}, "ECOKART_CACHE_URL is 'redis:', which can't be used: it needs a host and the number of a database."),
+        ({"CACHE_URL": "redis://me:w@rd@h/0?db=1"}, "ECOKART_CACHE_URL is 'redis://me:***@h/0?db=1', which can't be used: db is no option of it."),
+        ({"LIVE_URL": "nats://me:word@h"}, f"ECOKART_LIVE_URL is 'nats://me:***@h', but takes memory: or {REDIS}."),
+        ({"LIVE_URL": "rediss://h/shop"}, "ECOKART_LIVE_URL is 'rediss://h/shop', which can't be used: it needs a host and the number of a database."),
         ({"MAIL_URL": "smtp://x"}, "ECOKART_MAIL_URL is 'smtp://x', but takes disk:///folder."),
         ({"DATA_DIR": "FILE"}, "ECOKART_DATA_DIR is 'FILE', which can't be used: File exists."),
         ({"RECORDS_URL": "sqlite:///FILE"}, "ECOKART_RECORDS_URL is 'sqlite:///FILE', which can't be used: file is not a database."),

@@ -181,8 +181,8 @@ class Cache(Port, Protocol):
         """Count up and return the new count. The first count starts the time to live."""
         ...
 
-    async def delete(self, key: str) -> None:
-        """Forget the value."""
+    async def delete(self, *keys: str) -> None:
+        """Forget these values."""
         ...
 
 
@@ -196,7 +196,10 @@ class Live(Port, Protocol):
     def subscribe(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """While the context is open: the topic's messages in the order they were published.
 
-        A listener that is more than 1000 messages behind is cut off: its iterator ends.
+        An iterator that ends by itself means: from here on messages may be missing. A listener is
+        cut off so when it is more than 1000 messages behind, and every listener is when the engine
+        has lost touch. Who needs all of them subscribes again, then reads what the records have
+        since the last one.
         """
         ...
 

@@ -38,8 +38,9 @@ class MemoryCache:
         self._values[key] = (count, self._values[key][1])
         return count
 
-    async def delete(self, key: str) -> None:
-        self._values.pop(key, None)
+    async def delete(self, *keys: str) -> None:
+        for key in keys:
+            self._values.pop(key, None)
 
     async def ping(self) -> str:
         return "this process's memory"

@@ -218,9 +218,9 @@ class FaultyCache:
         await self._before(key)
         return await self._cache.increment(key, ttl_seconds=ttl_seconds)
 
-    async def delete(self, key: str) -> None:
-        await self._before(key)
-        await self._cache.delete(key)
+    async def delete(self, *keys: str) -> None:
+        await self._before(*keys)
+        await self._cache.delete(*keys)
 
     async def ping(self) -> str:
         self._chaos.may_fail(self._chaos.faults.cache_fails, "The cache")
@@ -229,11 +229,11 @@ class FaultyCache:
     async def close(self) -> None:
         await self._cache.close()
 
-    async def _before(self, key: str) -> None:
+    async def _before(self, *keys: str) -> None:
         await self._chaos.may_delay()
         self._chaos.may_fail(self._chaos.faults.cache_fails, "The cache")
         if self._chaos.strikes(self._chaos.faults.forgotten):
-            await self._cache.delete(key)
+            await self._cache.delete(*keys)
 
 
 class FaultyLive:

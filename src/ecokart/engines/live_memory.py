@@ -31,25 +31,36 @@ class MemoryLive:
             if not self._listeners[topic]:
                 del self._listeners[topic]
 
+    async def cut_off(self) -> None:
+        """End every iterator, behind what it has yet to yield."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.cut()
+
     async def ping(self) -> str:
         return "this process's memory"
 
     async def close(self) -> None:
-        """Nothing is held."""
+        await self.cut_off()
 
 
 class _Listener:
-    """A bounded queue; None in it means that the listener fell too far behind."""
+    """A bounded queue; None in it is the end: too far behind, or cut off with all others."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(FURTHEST_BEHIND + 1)
         self._cut = False
 
     def offer(self, message: bytes) -> None:
-        if self._cut:
-            return
-        self._cut = self._queue.qsize() >= FURTHEST_BEHIND
-        self._queue.put_nowait(None if self._cut else message)
+        if self._queue.qsize() >= FURTHEST_BEHIND:
+            self.cut()
+        elif not self._cut:
+            self._queue.put_nowait(message)
+
+    def cut(self) -> None:
+        if not self._cut:
+            self._cut = True
+            self._queue.put_nowait(None)
 
     async def messages(self) -> AsyncIterator[bytes]:
         while (message := await self._queue.get()) is not None:

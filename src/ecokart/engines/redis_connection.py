@@ -1,0 +1,83 @@
+"""How the cache and live reach Redis: what a URL may say, the time an answer may take, errors in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from ecokart.core.errors import Unavailable
+
+# What Redis is for must not cost seconds: whoever waits goes on without it instead.
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 0.5
+DEFAULT_PREFIX = "ecokart:"
+
+
+def connect(url: str, *, most_connections: int) -> tuple[Redis, str]:
+    """A client that connects when it is used, and the prefix of every name that is ours.
+
+    `redis://user:password@host:6379/0?prefix=shop:`, or `rediss` for TLS, then also with
+    `ssl_ca_certs=/file.pem`. Raises `ValueError` with a sentence for what is no such URL.
+    """
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    prefix = options.pop("prefix", DEFAULT_PREFIX)
+    known = {"ssl_ca_certs"} if parts.scheme == "rediss" else set()
+    if unknown := sorted(options.keys() - known):
+        raise ValueError(f"{unknown[0]} is no option of it")
+    database = parts.path.strip("/") or "0"
+    if not parts.hostname or not database.isdecimal():
+        raise ValueError("it needs a host and the number of a database")
+    pool = BlockingConnectionPool.from_url(
+        urlunsplit((parts.scheme, parts.netloc, f"/{database}", "", "")),
+        max_connections=most_connections,
+        timeout=ANSWER_SECONDS,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        socket_keepalive=True,
+        # What may be tried again is known where it is asked; the library would wait for seconds.
+        retry=Retry(NoBackoff(), 0),
+        protocol=3,
+        **options,
+    )
+    return Redis(connection_pool=pool), prefix
+
+
+async def version(redis: Redis) -> str:
+    """`Redis 7.0.15`. Raises `Unavailable` where none answers, or one that takes no writes."""
+    with in_words():
+        hello = await redis.execute_command("HELLO")
+    if hello[b"role"] != b"master":
+        raise Unavailable("Redis is a replica there, which takes no writes.")
+    return f"{hello[b'server'].decode().capitalize()} {hello[b'version'].decode()}"
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Turns what goes wrong with Redis into `Unavailable`, in words that name no address."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"Redis {_what_happened(error)}.") from error
+
+
+def _what_happened(error: RedisError | OSError) -> str:
+    if isinstance(error, RedisTimeout | TimeoutError):
+        return f"doesn't answer within {ANSWER_SECONDS} s"
+    if isinstance(error, AuthenticationError):
+        return "refuses the user or the password"
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, OSError):
+        cause = cause.__context__
+    if cause is None:
+        return f"says: {str(error).rstrip('.')}"
+    known = cause.errno is not None and cause.errno > 0
+    return f"can't be reached: {os.strerror(cause.errno) if known else cause.strerror or cause}"
