@@ -1,7 +1,8 @@
-"""The auditor: reads a shop's database file with plain SQL, and says where the books don't balance.
+"""A shop's books, and where they don't balance.
 
-It shares no code with the shop, so that the shop's own reading can't hide what its writing did. All
-is read in one transaction: the books must balance at every moment, not only when it has become quiet.
+They are read from a database file with plain SQL, which shares no code with the shop, so that its own
+reading can't hide what its writing did. All is read in one transaction: the books must balance at every
+moment, not only when it has become quiet. How other engines are read says `bench.auditor`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 WHOLE_WAYS = (["PENDING", "PROCESSING", "COMPLETED"], ["PENDING", "CANCELLED"])
+UNFINISHED = ("PENDING", "PROCESSING")
 ORDER_ID = re.compile(r"EK-\d{6}-\w{6}")
 QUIET_SECONDS = 40.0
 
@@ -43,6 +45,13 @@ class Books:
     marked: list[str]  # the order ids in answers that are kept for an Idempotency-Key
     jobs: list[dict[str, Any]]
     outbox: int
+
+    @property
+    def waiting(self) -> int:
+        """Events, jobs and orders that aren't at their end; dead letters are."""
+        alive = [job for job in self.jobs if job["place"] != "dead"]
+        orders = [order for order in self.orders.values() if order["status"] in UNFINISHED]
+        return self.outbox + len(alive) + len(orders)
 
     def sold(self) -> Counter[str]:
         """Pieces by SKU in orders that weren't cancelled."""
@@ -98,12 +107,8 @@ def read(folder: Path) -> Books:
 def imbalances(books: Books, supplied: Mapping[str, int]) -> list[str]:
     """Sentences for everything that doesn't add up at the moment of the books; none if all does."""
     held, sold = books.held(), books.sold()
-    wrong = []
+    wrong = contradictions(books)
     for sku, stock in books.stock.items():
-        if min(stock) < 0:
-            wrong.append(f"{sku} is below zero: {stock}.")
-        if stock.stock != stock.available + stock.reserved:
-            wrong.append(f"{sku}: stock isn't available + reserved: {stock}.")
         if stock.reserved != held[sku]:
             wrong.append(f"{sku}: {stock.reserved} are reserved, and carts hold {held[sku]}.")
         if stock.stock + sold[sku] != supplied[sku]:
@@ -117,6 +122,17 @@ def imbalances(books: Books, supplied: Mapping[str, int]) -> list[str]:
     ]
     twice = [order_id for order_id, count in Counter(books.marked).items() if count > 1]
     return wrong + [f"{order_id} was answered to two keys." for order_id in twice]
+
+
+def contradictions(books: Books) -> list[str]:
+    """Sentences for what is wrong within one record, whatever else went on while the books were read."""
+    wrong = []
+    for sku, stock in books.stock.items():
+        if min(stock) < 0:
+            wrong.append(f"{sku} is below zero: {stock}.")
+        if stock.stock != stock.available + stock.reserved:
+            wrong.append(f"{sku}: stock isn't available + reserved: {stock}.")
+    return wrong
 
 
 def unfinished(books: Books, folder: Path) -> list[str]:

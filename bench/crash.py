@@ -1,8 +1,11 @@
 """`python -m bench.crash`: a shop under load is killed at random moments, again and again, and loses nothing.
 
 SIGKILL, then a start on the same data. A client whose connection breaks sends the same order again with
-the same Idempotency-Key until it is answered. After every kill, before the start, the auditor reads the
-books of the dead shop; at the end all work is done, and every order must be whole, once, and confirmed.
+the same Idempotency-Key until it is answered. After every kill the auditor reads the books; at the end
+all work is done, and every order must be whole, once, and confirmed.
+
+A shop of several processes loses one of them, which its supervisor replaces, or all at once. With
+`--kill-database` every other kill is the database's own.
 """
 
 from __future__ import annotations
@@ -11,19 +14,19 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random, randrange
+from time import perf_counter
 
 import uvloop
 
 from bench import processes
-from bench.books import imbalances, read, unfinished
-from bench.crowd import Customer, crowd
+from bench.books import Books, imbalances, unfinished
+from bench.crowd import Customer
 from bench.load import LOST, Scenario, Tally, run
-from bench.processes import Server
+from bench.places import ENGINES, Place, place
 from ecokart.app import open_ports
 from ecokart.core.events import Reactions
 from ecokart.core.worker import Worker
@@ -31,6 +34,8 @@ from ecokart.rooms import JOB_MODULES
 
 CLIENTS = 16
 ALIVE_SECONDS = (0.1, 1.2)  # between a start and the kill
+AWAY_SECONDS = (0.0, 1.0)  # between the database's kill and its start
+BACK_SECONDS = 90.0  # who isn't back by then won't be
 ROUNDS_OF_WORK = 20
 
 
@@ -44,73 +49,126 @@ class Ordeal:
         default_factory=set
     )  # keys whose answer a kill took, at least once
     replayed: int = 0
+    audits: int = 0
+    # After each start of the database: until every client had an order acknowledged again.
+    back_seconds: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         verdict = "\n  ".join(["", *self.wrong[:10]]) if self.wrong else " nothing is lost."
+        back = f", back after {max(self.back_seconds):.1f} s at most" if self.back_seconds else ""
         return (
-            f"{self.kills} kills, {len(self.orders)} orders acknowledged, of which"
-            f" {len(self.unanswered)} had to be sent again and {self.replayed} were there"
-            f" already:{verdict}"
+            f"{self.kills} kills ({len(self.back_seconds)} of the database{back}), {self.audits} audits,"
+            f" {len(self.orders)} orders acknowledged, of which {len(self.unanswered)} had to be sent"
+            f" again and {self.replayed} were there already:{verdict}"
         )
 
 
-async def survive(kills: int, seed: int, clients: int = CLIENTS) -> Ordeal:
-    """Kill a shop so often while these clients buy, then look at what it has written down."""
-    ordeal, random = Ordeal(), Random(seed)
-    with tempfile.TemporaryDirectory(prefix="ecokart-crash-") as name:
-        folder, port = Path(name), processes.free_port()
-        shop = processes.shop(folder, port)
+async def survive(
+    kills: int,
+    seed: int,
+    clients: int = CLIENTS,
+    *,
+    engine: str = "sqlite",
+    count: int = 1,
+    kill_database: bool = False,
+) -> Ordeal:
+    """Kill a shop of `count` processes so often while these clients buy, then look at what is written."""
+    with place(engine, to_be_killed=kill_database) as where:
+        trial = Trial(where, count, Random(seed))
         try:
-            async with crowd(folder) as people:
-                await people.stock_up()
-                customers = await people.come([[]] * clients)
-                skus = people.skus
-            supplied = read(folder).supplied()
-            over = asyncio.Event()
-            buyers = [_buyer(one, skus, ordeal, over, Random(random.random())) for one in customers]
-            buying = asyncio.create_task(run(port, buyers, reconnect_until=lambda: False))
-            for _ in range(kills):
-                shop = await _kill_and_start(shop, folder, random, ordeal, supplied)
-            over.set()
-            _note_answers(await buying, ordeal)
+            await trial.undergo(kills, clients)
         finally:
-            shop.stop()
-        await _finish_the_work(folder)
-        ordeal.wrong += _lost(folder, ordeal, supplied)
-    return ordeal
+            trial.shop.stop()
+        await _finish_the_work(where)
+        books = await trial.auditor.books()
+        trial.ordeal.wrong += _lost(books, where, trial.ordeal, trial.supplied)
+        return trial.ordeal
 
 
-async def _kill_and_start(
-    shop: Server, folder: Path, random: Random, ordeal: Ordeal, supplied: dict[str, int]
-) -> Server:
-    await asyncio.sleep(random.uniform(*ALIVE_SECONDS))
-    shop.kill()
-    ordeal.kills += 1
-    wrong = imbalances(await asyncio.to_thread(read, folder), supplied)
-    ordeal.wrong += [f"After kill {ordeal.kills}: {sentence}" for sentence in wrong]
-    return await asyncio.to_thread(processes.shop, folder, shop.port)
+class Trial:
+    """A shop, who buys there, and what is done to it."""
 
+    def __init__(self, where: Place, count: int, random: Random) -> None:
+        self.where, self.count, self.random = where, count, random
+        self.ordeal, self.auditor = Ordeal(), where.auditor()
+        self.supplied: dict[str, int] = {}
+        self.acknowledged: dict[str, float] = {}  # by customer, when they last had an order
+        self.over = asyncio.Event()
+        self.shop = where.serve(processes.free_port(), count)
 
-def _buyer(
-    who: Customer, skus: list[str], ordeal: Ordeal, over: asyncio.Event, random: Random
-) -> Scenario:
-    """Fills the cart and orders it, again and again; each order until it is answered."""
-    number = 0
-    while not over.is_set():
-        added = yield who.puts_in(random.choice(skus), random.randint(1, 3))
-        if added.status != 200:
-            continue
-        key, number = f"{who.id}-{number}", number + 1
-        answer = yield who.orders(key)
-        while answer == LOST or answer.status == 503:
-            ordeal.unanswered.add(key)
+    async def undergo(self, kills: int, clients: int) -> None:
+        async with self.where.crowd() as people:
+            await people.stock_up()
+            customers = await people.come([[]] * clients)
+            skus = people.skus
+        self.supplied = (await self.auditor.books()).supplied()
+        buyers = [self._buyer(one, skus, Random(self.random.random())) for one in customers]
+        buying = asyncio.create_task(run(self.shop.port, buyers, reconnect_until=lambda: False))
+        for number in range(kills):
+            await asyncio.sleep(self.random.uniform(*ALIVE_SECONDS))
+            await self._choice(number)()
+            self.ordeal.kills += 1
+            await self._audit()
+        self.over.set()
+        _note_answers(await buying, self.ordeal)
+
+    def _choice(self, number: int) -> Callable[[], Awaitable[None]]:
+        if self.where.database and number % 2:
+            return self._kill_database
+        if self.count > 1 and self.random.random() < 0.75:
+            return self._kill_one
+        return self._kill_all
+
+    async def _kill_all(self) -> None:
+        self.shop.kill()
+        await self._audit()  # of the dead shop
+        self.shop = await asyncio.to_thread(self.where.serve, self.shop.port, self.count)
+
+    async def _kill_one(self) -> None:
+        """Its supervisor starts another one."""
+        if workers := self.shop.workers():
+            processes.kill(self.random.choice(workers))
+
+    async def _kill_database(self) -> None:
+        """And see everybody buy again."""
+        if (database := self.where.database) is None:
+            return
+        database.kill()
+        await asyncio.sleep(self.random.uniform(*AWAY_SECONDS))
+        await asyncio.to_thread(database.start)
+        started = perf_counter()
+        while min(self.acknowledged.values(), default=0) < started:
+            if perf_counter() - started > BACK_SECONDS:
+                self.ordeal.wrong.append("The shop didn't come back.")
+                break
+            await asyncio.sleep(0.01)
+        self.ordeal.back_seconds.append(perf_counter() - started)
+
+    async def _audit(self) -> None:
+        wrong = self.auditor.wrong(await self.auditor.books(), self.supplied)
+        self.ordeal.audits += 1
+        self.ordeal.wrong += [f"After kill {self.ordeal.kills}: {sentence}" for sentence in wrong]
+
+    def _buyer(self, who: Customer, skus: list[str], random: Random) -> Scenario:
+        """Fills the cart and orders it, again and again; each order until it is answered."""
+        ordeal, number = self.ordeal, 0
+        self.acknowledged[who.id] = 0.0
+        while not self.over.is_set():
+            added = yield who.puts_in(random.choice(skus), random.randint(1, 3))
+            if added.status != 200:
+                continue
+            key, number = f"{who.id}-{number}", number + 1
             answer = yield who.orders(key)
-        if answer.status == 201:
-            ordeal.orders[key] = json.loads(answer.body)["id"]
-            ordeal.replayed += b"idempotent-replayed: true" in answer.head
-        else:
-            ordeal.wrong.append(f"{key} was answered {answer.status}: {answer.body[:200]!r}")
+            while answer == LOST or answer.status == 503:
+                ordeal.unanswered.add(key)
+                answer = yield who.orders(key)
+            if answer.status == 201:
+                ordeal.orders[key] = json.loads(answer.body)["id"]
+                ordeal.replayed += b"idempotent-replayed: true" in answer.head
+                self.acknowledged[who.id] = perf_counter()
+            else:
+                ordeal.wrong.append(f"{key} was answered {answer.status}: {answer.body[:200]!r}")
 
 
 def _note_answers(tally: Tally, ordeal: Ordeal) -> None:
@@ -118,22 +176,20 @@ def _note_answers(tally: Tally, ordeal: Ordeal) -> None:
         ordeal.wrong.append(f"Unexpected answers: {dict(tally.statuses)}.")
 
 
-async def _finish_the_work(folder: Path) -> None:
+async def _finish_the_work(where: Place) -> None:
     """Work until nothing is left, by a clock that runs ahead: what a killed worker had in hand comes
     back after ninety seconds, and nobody wants to wait for them."""
-    settings, _ = processes.settings_of(folder, 0)
-    clock = _Ahead()
-    ports = open_ports(settings, clock)
+    clock, auditor = _Ahead(), where.auditor()
+    ports = open_ports(where.settings, clock)
     worker = Worker(ports, Reactions(JOB_MODULES))
     try:
         for _ in range(ROUNDS_OF_WORK):
             clock.by += timedelta(minutes=2)
             await worker.drain()
-            books = read(folder)
-            if not books.jobs and not books.outbox:
+            if not (await auditor.books()).waiting:
                 return
     finally:
-        await ports.records.close()
+        await ports.close()
 
 
 class _Ahead:
@@ -144,10 +200,10 @@ class _Ahead:
         return datetime.now(UTC) + self.by
 
 
-def _lost(folder: Path, ordeal: Ordeal, supplied: dict[str, int]) -> list[str]:
+def _lost(books: Books, where: Place, ordeal: Ordeal, supplied: dict[str, int]) -> list[str]:
     """What isn't there though it was acknowledged, what is there though nobody ordered it, and halves."""
-    books, acknowledged = read(folder), set(ordeal.orders.values())
-    wrong = imbalances(books, supplied) + unfinished(books, folder)
+    acknowledged = set(ordeal.orders.values())
+    wrong = imbalances(books, supplied) + unfinished(books, where.folder)
     wrong += [f"{order_id} is lost." for order_id in acknowledged - {*books.orders}]
     wrong += [f"{order_id} was never asked for." for order_id in {*books.orders} - acknowledged]
     if len(acknowledged) < len(ordeal.orders):
@@ -160,9 +216,21 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--seed", type=int, default=randrange(10**6))
+    parser.add_argument("--engine", choices=ENGINES, default="sqlite")
+    parser.add_argument("--processes", type=int, default=1, help="of the shop, behind one port")
+    parser.add_argument("--kill-database", action="store_true", help="too; a PostgreSQL of its own")
     options = parser.parse_args()
     print(f"seed {options.seed}")
-    ordeal = uvloop.run(survive(options.kills, options.seed, options.clients))
+    ordeal = uvloop.run(
+        survive(
+            options.kills,
+            options.seed,
+            options.clients,
+            engine=options.engine,
+            count=options.processes,
+            kill_database=options.kill_database,
+        )
+    )
     print(ordeal)
     sys.exit(1 if ordeal.wrong else 0)
 

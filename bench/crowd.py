@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from bench.books import read
+from bench.auditor import auditor
 from bench.load import request
 from bench.processes import settings_of
 from ecokart.app import open_ports
@@ -119,11 +119,11 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(folder: Path, clock: Clock | None = None) -> AsyncIterator[Crowd]:
-    """The crowd of the shop in that folder, which has been started once."""
-    settings, _ = settings_of(folder, 0)
+async def crowd(folder: Path, clock: Clock | None = None, **more: str) -> AsyncIterator[Crowd]:
+    """The crowd of the shop in that folder, which has been started once. `more` are its settings."""
+    settings, _ = settings_of(folder, 0, **more)
     ports = open_ports(settings, clock)
-    skus = sorted(read(folder).stock)
+    skus = sorted((await auditor(settings).books()).stock)
     try:
         yield Crowd(ports, Tokens(settings.secret), skus, await passwords.hashed(PASSWORD))
     finally:

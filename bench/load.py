@@ -17,6 +17,8 @@ from time import perf_counter
 from typing import NamedTuple, cast
 
 RECONNECT_SECONDS = 0.02
+UNAVAILABLE = 503
+PAUSE_SECONDS = 0.1  # of a client that was told so
 
 
 class Answer(NamedTuple):
@@ -162,6 +164,8 @@ class _Connection(asyncio.Protocol):
             return
         if now >= self._deadline:
             self._end()
+        elif status == UNAVAILABLE:
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._send, following)
         else:
             self._send(following)
 
@@ -188,6 +192,8 @@ class _Connection(asyncio.Protocol):
 
     def _send(self, what: bytes) -> None:
         self._asking, self._asked = True, what
+        if self._transport.is_closing():
+            return  # it broke during a pause: `after_loss` asks again
         self._sent_at = perf_counter()
         self._transport.write(what)
 

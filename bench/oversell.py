@@ -15,19 +15,19 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random, randrange
 
 import uvloop
 
-from bench import processes
-from bench.books import Books, imbalances, pieces, read, unfinished, until_quiet
-from bench.crowd import Basket, Customer, crowd
+from bench.auditor import Auditor
+from bench.books import Books, imbalances, pieces, unfinished
+from bench.crowd import Basket, Customer
 from bench.load import Scenario, run
+from bench.places import ENGINES, Place, place
+from bench.processes import free_port
 from ecokart.core.transaction import Transaction, transact
 from ecokart.features.cart import service as cart
 from ecokart.features.catalog import service as catalog
@@ -68,22 +68,24 @@ class Sale:
         )
 
 
-async def sell(kind: str, buyers: int, stock: int, seed: int) -> Sale:
-    """Hold a sale with so many pieces of each of the goods."""
+async def sell(
+    kind: str, buyers: int, stock: int, seed: int, *, engine: str = "sqlite", processes: int = 1
+) -> Sale:
+    """Hold a sale with so many pieces of each of the goods, in a shop of so many processes."""
     random = Random(seed)
     sale = Sale(kind, [_basket(kind, random) for _ in range(buyers)])
-    with tempfile.TemporaryDirectory(prefix="ecokart-sale-") as name:
-        folder = Path(name)
-        shop = processes.shop(folder, processes.free_port())
+    with place(engine) as where:
+        auditor = where.auditor()
+        shop = where.serve(free_port(), processes)
         try:
-            customers = await _prepare(sale, folder, stock)
-            sale.supplied = read(folder).supplied()
-            await _rush(sale, shop.port, folder, customers)
-            await until_quiet(folder)
+            customers = await _prepare(sale, where, stock)
+            sale.supplied = (await auditor.books()).supplied()
+            await _rush(sale, shop.port, auditor, customers)
+            await auditor.quiet()
         finally:
             shop.stop()
-        books = read(folder)
-        sale.wrong += imbalances(books, sale.supplied) + unfinished(books, folder)
+        books = await auditor.books()
+        sale.wrong += imbalances(books, sale.supplied) + unfinished(books, where.folder)
         sale.wrong += _misled(sale, books)
     return sale
 
@@ -95,13 +97,13 @@ def _basket(kind: str, random: Random) -> Basket:
     return [(sku, random.randint(1, most)) for sku in random.sample(GOODS, random.randint(2, 4))]
 
 
-async def _prepare(sale: Sale, folder: Path, stock: int) -> list[Customer]:
+async def _prepare(sale: Sale, where: Place, stock: int) -> list[Customer]:
     """The customers, and so much of the goods. In a late sale the carts are filled, but hold nothing."""
     late = sale.kind == "late"
-    async with crowd(folder, HoursAgo() if late else None) as earlier:
+    async with where.crowd(HoursAgo() if late else None) as earlier:
         await earlier.stock_up()
         customers = await earlier.come(sale.baskets if late else [[]] * len(sale.baskets))
-    async with crowd(folder) as now:
+    async with where.crowd() as now:
         if late:
             await asyncio.gather(
                 *(transact(now.ports, cart.expire, customer.id) for customer in customers)
@@ -115,13 +117,13 @@ async def _leave(tx: Transaction, stock: int) -> None:
         catalog.restock(tx, sku, stock - (await catalog.stock_of(tx, sku)).available)
 
 
-async def _rush(sale: Sale, port: int, folder: Path, customers: list[Customer]) -> None:
+async def _rush(sale: Sale, port: int, auditor: Auditor, customers: list[Customer]) -> None:
     """Everybody at once, and the auditor among them."""
     over = asyncio.Event()
 
     async def audit() -> None:
         while not over.is_set():
-            sale.wrong += imbalances(await asyncio.to_thread(read, folder), sale.supplied)
+            sale.wrong += auditor.wrong(await auditor.books(), sale.supplied)
             sale.audits += 1
             await asyncio.sleep(SAMPLE_SECONDS)
 
@@ -132,7 +134,7 @@ async def _rush(sale: Sale, port: int, folder: Path, customers: list[Customer]) 
     finally:
         over.set()
         await auditing
-    if set(tally.statuses) - {200, 201, 409}:
+    if set(tally.statuses) - {200, 201, 409, 503}:
         sale.wrong.append(f"Unexpected answers: {dict(tally.statuses)}.")
 
 
@@ -144,6 +146,8 @@ def _buyer(sale: Sale, who: Customer, basket: Basket) -> Scenario:
         if answer.status == 200:
             had[sku] += quantity
     answer = yield who.orders(f"rush-{who.id}")
+    while answer.status == 503:  # too many at once, it says, and to try again
+        answer = yield who.orders(f"rush-{who.id}")
     if answer.status == 201:
         order_id = json.loads(answer.body)["id"]
         if order_id in sale.ordered:
@@ -175,13 +179,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.oversell")
     parser.add_argument("--buyers", type=int, default=512)
     parser.add_argument("--stock", type=int, default=10, help="pieces of each of the goods")
+    parser.add_argument("--engine", choices=ENGINES, default="sqlite")
+    parser.add_argument("--processes", type=int, default=1, help="of the shop, behind one port")
     parser.add_argument("--sales", nargs="+", choices=SALES, default=SALES)
     parser.add_argument("--seed", type=int, default=randrange(10**6))
     options = parser.parse_args()
     print(f"seed {options.seed}")
     kept = True
     for kind in options.sales:
-        sale = uvloop.run(sell(kind, options.buyers, options.stock, options.seed))
+        sale = uvloop.run(
+            sell(
+                kind,
+                options.buyers,
+                options.stock,
+                options.seed,
+                engine=options.engine,
+                processes=options.processes,
+            )
+        )
         print(sale)
         kept = kept and not sale.wrong
     sys.exit(0 if kept else 1)

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -35,10 +35,11 @@ class Server:
         *,
         environ: Mapping[str, str] | None = None,
         ready: str = "/",
+        cores: Iterable[int] = (),
     ) -> None:
         self.port, self.log = port, log
         started = perf_counter()
-        with log.open("ab") as output, _on_core(server_core()):
+        with log.open("ab") as output, _on_cores(cores or [server_core()]):
             self._process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, env=_environment(environ or {})
             )
@@ -49,6 +50,11 @@ class Server:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
+    def workers(self) -> list[int]:
+        """The processes that it has started, by their ids."""
+        own = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
+        return [int(child) for child in Path(own).read_text().split()]
+
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
         self._process.terminate()
@@ -58,8 +64,11 @@ class Server:
             self.kill()
 
     def kill(self) -> None:
-        """As a power cut would: nothing is finished, nothing is told."""
+        """As a power cut would, for it and for its workers: nothing is finished, nothing is told."""
+        workers = self.workers()
         self._process.send_signal(signal.SIGKILL)
+        for worker in workers:
+            kill(worker)
         self._process.wait()
 
     def _wait(self, path: str, started: float) -> float:
@@ -87,11 +96,44 @@ def settings_of(folder: Path, port: int, **more: str) -> tuple[Settings, dict[st
 
 def shop(folder: Path, port: int, **more: str) -> Server:
     """`ecokart serve` over that folder, answering."""
+    return _shop(folder, port, ["serve"], [server_core()], more)
+
+
+def shop_of(processes: int, folder: Path, port: int, **more: str) -> Server:
+    """The same with several processes behind the port, on all cores."""
+    return _shop(folder, port, ["serve", "--workers", str(processes)], _ALL_CORES, more)
+
+
+def _shop(
+    folder: Path, port: int, command: list[str], cores: Iterable[int], more: Mapping[str, str]
+) -> Server:
     _, environ = settings_of(folder, port, **more)
-    command = [sys.executable, "-c", "from ecokart.cli import main; main()", "serve"]
     return Server(
-        command, port, folder / "server.log", environ=environ, ready="/api/products?limit=1"
+        [sys.executable, "-c", "from ecokart.cli import main; main()", *command],
+        port,
+        folder / "server.log",
+        environ=environ,
+        ready="/api/products?limit=1",
+        cores=cores,
     )
+
+
+def kill(process: int) -> None:
+    """SIGKILL, if it is still there; returns when it is gone."""
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(process, signal.SIGKILL)
+            if _is_dead(process):
+                return
+            time.sleep(0.001)
+
+
+def _is_dead(process: int) -> bool:
+    """Gone, or what is left of it until its parent looks."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def free_port() -> int:
@@ -123,13 +165,13 @@ def _cores() -> list[int]:
 
 
 @contextmanager
-def _on_core(core: int) -> Iterator[None]:
-    """What is started in here inherits the core, and this process goes back to its own."""
+def _on_cores(cores: Iterable[int]) -> Iterator[None]:
+    """What is started in here inherits the cores, and this process goes back to its own."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
     own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
