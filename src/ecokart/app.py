@@ -10,7 +10,6 @@ from enum import StrEnum
 from importlib.resources import files
 from typing import Any
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ecokart.core.clock import Clock, SystemClock
@@ -30,6 +29,7 @@ from ecokart.opening import open_engines
 from ecokart.rooms import FEATURES_WITH_PAGES, JOB_MODULES, TABLES, Service, endpoints
 from ecokart.settings import Settings
 from ecokart.web.assets import Assets
+from ecokart.web.cors import Cors
 from ecokart.web.edge import Edge
 from ecokart.web.limits import Limit
 from ecokart.web.logs import LogWriter
@@ -143,6 +143,7 @@ def create(
         router,
         provided=provided,
         origin_rule=OriginRule(settings.origins, settings.public_url),
+        cors=Cors(settings.origins),
         metrics=metrics,
         log_writer=log_writer,
         error_page=error_page,
@@ -150,25 +151,10 @@ def create(
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    asgi = _with_cors(edge, settings)
-    return Application(settings, ports, worker, shelf, router, metrics, asgi, background)
+    return Application(settings, ports, worker, shelf, router, metrics, edge, background)
 
 
 async def seed(ports: Ports) -> None:
     """The demo shop, where there is no shop yet."""
     await accounts_demo.seed(ports)
     await catalog_demo.seed(ports)
-
-
-def _with_cors(edge: ASGIApp, settings: Settings) -> ASGIApp:
-    """Around the edge, so that other origins may read its problems too."""
-    if not settings.origins:
-        return edge
-    return CORSMiddleware(
-        edge,
-        allow_origins=settings.origins,
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
-        expose_headers=["ETag", "Idempotent-Replayed", "Retry-After", "X-Request-ID"],
-        max_age=600,
-    )

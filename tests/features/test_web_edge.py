@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,11 @@ async def test_allowed_origins_may_read_the_answers(tmp_path: Path) -> None:
         asked = {"Origin": ours, "Access-Control-Request-Method": "POST"}
         asked["Access-Control-Request-Headers"] = "authorization, idempotency-key, content-type"
         preflight = await shop.client.options("/api/orders", headers=asked)
-        assert preflight.status_code == 200
+        assert (preflight.status_code, preflight.content) == (204, b"")
+        assert preflight.headers["access-control-allow-origin"] == ours
         assert "POST" in preflight.headers["access-control-allow-methods"]
         refused = await shop.client.options("/api/orders", headers=asked | {"Origin": theirs})
+        _problem(refused, 405, "method_not_allowed")
         assert "access-control-allow-origin" not in refused.headers
         other = await shop.client.get("/api/products", headers={"Origin": theirs})
         assert "access-control-allow-origin" not in other.headers
@@ -171,6 +174,31 @@ async def test_allowed_origins_may_read_problems_too(tmp_path: Path) -> None:
         answer = await shop.client.get("/api/products/none", headers={"Origin": ours})
         assert answer.status_code == 404
         assert answer.headers["access-control-allow-origin"] == ours
+
+
+async def test_a_preflight_passes_the_edge_as_every_request_does(tmp_path: Path) -> None:
+    ours = "https://app.shop.example"
+    asked = {
+        "Origin": ours,
+        "Access-Control-Request-Method": "POST",
+        "X-Request-ID": "the-question",
+    }
+    with written_log() as log:
+        async with running_shop(
+            tmp_path, seeded=False, allowed_origins=ours, log=log.writer
+        ) as shop:
+            answer = await shop.client.options("/api/orders", headers=asked)
+    assert answer.headers["x-request-id"] == "the-question"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    (line,) = log.lines
+    assert (line["method"], line["status"]) == ("OPTIONS", 204)
+
+
+async def test_caches_keep_the_answers_to_other_origins_apart(tmp_path: Path) -> None:
+    async with running_shop(tmp_path, seeded=False, allowed_origins="https://a.example") as shop:
+        for origin in ("https://a.example", "https://b.example", ""):
+            answer = await shop.client.get("/api/products", headers={"Origin": origin})
+            assert "Origin" in answer.headers["vary"]
 
 
 async def test_without_allowed_origins_nobody_elses_page_reads(demo: Shop) -> None:
@@ -237,16 +265,31 @@ async def test_with_tls_cookies_and_browsers_stay_with_it(tmp_path: Path) -> Non
 # The log, the time, and how the shop is.
 
 
-async def test_a_request_is_one_line_of_json(tmp_path: Path) -> None:
+class Written:
+    """A log, and its lines once it is closed."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self.writer = writer
+        self.lines: list[dict[str, Any]] = []
+
+
+@contextmanager
+def written_log() -> Iterator[Written]:
     reading, writing = os.pipe()
-    log = LogWriter(writing)
-    async with running_shop(tmp_path, seeded=False, log=log) as shop:
-        headers = {"X-Request-ID": "the-request"}
-        await shop.client.get("/api/products/none?secret=1", headers=headers)
-    log.flush()
+    log = Written(LogWriter(writing))
+    yield log
+    log.writer.flush()
     os.close(writing)
     with os.fdopen(reading, "rb") as written:
-        (line,) = [json.loads(line) for line in written]
+        log.lines = [json.loads(line) for line in written]
+
+
+async def test_a_request_is_one_line_of_json(tmp_path: Path) -> None:
+    with written_log() as log:
+        async with running_shop(tmp_path, seeded=False, log=log.writer) as shop:
+            headers = {"X-Request-ID": "the-request"}
+            await shop.client.get("/api/products/none?secret=1", headers=headers)
+    (line,) = log.lines
     assert line.pop("at").endswith("Z")
     assert line.pop("milliseconds") > 0
     assert line.pop("bytes") > 100
@@ -280,6 +323,37 @@ async def test_the_shop_says_how_it_is(tmp_path: Path) -> None:
         _problem(answer, 503, "unavailable")
         chaos.faults = Faults()
         assert (await shop.client.get("/health/ready")).status_code == 200
+
+
+async def test_what_the_shop_can_do_without_degrades_it(tmp_path: Path) -> None:
+    chaos = Chaos(seed=1)
+
+    def breakable(ports: Ports) -> Ports:
+        return faulty(ports, chaos)
+
+    async with running_shop(tmp_path, seeded=False, through=breakable) as shop:
+        chaos.faults = Faults(cache_fails=1, mail_refused=1)
+        answer = await shop.client.get("/health/ready")
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {
+                "status": "degraded",
+                "degraded": {
+                    "cache": "The cache failed on purpose.",
+                    "mail": "The mail failed on purpose.",
+                },
+            },
+        )
+        text = (await shop.client.get("/metrics")).text
+        assert 'port_up{port="cache"} 0.0' in text
+        assert 'port_up{port="live"} 1.0' in text
+        chaos.faults = Faults(queue_fails=1)
+        text = (await shop.client.get("/metrics")).text
+        assert 'port_up{port="queue"} 0.0' in text
+        assert 'jobs_waiting{lane="mail"} NaN' in text
+        chaos.faults = Faults(delay=1, delay_seconds=1e6)  # nobody answers at all
+        document = _problem(await shop.client.get("/health/ready"), 503, "not_ready")
+        assert document["detail"] == "records: It doesn't answer within 2 s."
 
 
 async def test_a_request_has_an_end(tmp_path: Path) -> None:

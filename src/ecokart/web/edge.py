@@ -1,7 +1,7 @@
 """The edge: the one wrapper around every request.
 
-It gives the request its id, bounds its body and its time, refuses foreign origins, turns problems
-into answers, adds the security headers, and writes the log line and the metric.
+It gives the request its id, bounds its body and its time, refuses foreign origins, answers preflights,
+turns problems into answers, adds the security headers, and writes the log line and the metric.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ecokart.core.clock import new_id
 from ecokart.core.errors import Problem, TooLarge, TooMany
 from ecokart.core.events import cause
+from ecokart.web.cors import Cors
 from ecokart.web.logs import LogWriter, RequestLine
 from ecokart.web.metrics import Metrics
 from ecokart.web.origin import SAFE_METHODS, OriginRule
@@ -70,6 +71,7 @@ class Edge:
         *,
         provided: dict[type, Any],
         origin_rule: OriginRule,
+        cors: Cors,
         metrics: Metrics,
         log_writer: LogWriter,
         error_page: Callable[[Request, Problem], Response],
@@ -78,7 +80,8 @@ class Edge:
         timeout_seconds: float,
     ) -> None:
         self._app, self._provided = app, provided
-        self._origin_rule, self._metrics, self._log = origin_rule, metrics, log_writer
+        self._origin_rule, self._cors = origin_rule, cors
+        self._metrics, self._log = metrics, log_writer
         self._error_page = error_page
         self._secure, self._max_body_bytes = secure, max_body_bytes
         self._watch = Watch(timeout_seconds)
@@ -104,7 +107,9 @@ class Edge:
             if message["type"] == "http.response.start":
                 status, given = message["status"], message["headers"]
                 ours = self._document_headers if _is_document(given) else self._data_headers
-                message["headers"] = [*given, *ours, (b"x-request-id", request_id.encode())]
+                cors = self._cors.headers(headers.get(b"origin"))
+                request_id_header = (b"x-request-id", request_id.encode())
+                message["headers"] = [*given, *ours, *cors, request_id_header]
             else:
                 size += len(message.get("body", b""))
             await send(message)
@@ -114,7 +119,8 @@ class Edge:
             if scope["method"] not in SAFE_METHODS:
                 self._origin_rule.check(scope["method"], headers)
                 receive = self._bounded(receive, headers)
-            await self._app(scope, receive, answer)
+            preflight = self._cors.preflight(scope["method"], headers)
+            await (preflight or self._app)(scope, receive, answer)
             self._watch.end(task)
         except (Exception, asyncio.CancelledError) as error:
             late = self._watch.end(task)

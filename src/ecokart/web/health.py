@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from ecokart.core.errors import Unavailable
 from ecokart.core.events import Reactions
-from ecokart.core.worker import TIMERS
 from ecokart.web.metrics import Metrics
+from ecokart.web.pulse import look
 from ecokart.web.requests import Request
 from ecokart.web.responses import json
 from ecokart.web.routing import Routes
@@ -16,30 +16,37 @@ from ecokart.web.routing import Routes
 routes = Routes("Operations")
 
 
-class Health(msgspec.Struct):
+class Alive(msgspec.Struct):
     """`ok`."""
 
     status: str
+
+
+class Readiness(msgspec.Struct, omit_defaults=True):
+    """`ok`, or `degraded`: the shop goes on without some of its parts, and says what is the matter."""
+
+    status: str
+    degraded: dict[str, str] = {}
 
 
 class NotReady(Unavailable):
     """A part that requests need doesn't answer."""
 
 
-@routes("GET", "/health/live", gives={200: Health})
+@routes("GET", "/health/live", gives={200: Alive})
 async def show_live(request: Request) -> Response:
     """The process runs. Restart it when this fails."""
-    return json(Health("ok"))
+    return json(Alive("ok"))
 
 
-@routes("GET", "/health/ready", gives={200: Health}, problems=(NotReady,))
+@routes("GET", "/health/ready", gives={200: Readiness}, problems=(NotReady,))
 async def show_ready(request: Request) -> Response:
     """The process can serve: its records answer. Send it no requests while this fails."""
-    try:
-        await request.ports.records.scan(TIMERS, limit=1)
-    except Unavailable as error:
-        raise NotReady(f"records: {error.detail}") from error
-    return json(Health("ok"))
+    matters = await look(request.ports)
+    if matters["records"]:
+        raise NotReady(f"records: {matters['records']}")
+    degraded = {port: matter for port, matter in matters.items() if matter}
+    return json(Readiness("degraded" if degraded else "ok", degraded))
 
 
 @routes("GET", "/metrics")

@@ -6,31 +6,45 @@ exact enough for a limit, and costs one counter.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-
-import msgspec
 
 from ecokart.core.errors import TooMany
 from ecokart.core.ports import Cache
 
-
-class Limit(msgspec.Struct, frozen=True):
-    """At most `most` requests in any `window_seconds`."""
-
-    most: int
-    window_seconds: float
+MOST_REMEMBERED = 100_000
 
 
-async def take(cache: Cache, name: str, limit: Limit) -> None:
-    """Count one request of `name`. Raises `TooMany` with the time after which one fits again."""
-    window = limit.window_seconds
-    number, elapsed = divmod(time.time(), window)
-    before = int(await cache.get(f"limit:{name}:{int(number) - 1}") or 0)
-    now = await cache.increment(f"limit:{name}:{int(number)}", ttl_seconds=2 * window)
-    if now > limit.most:
-        raise TooMany(retry_after_seconds=math.ceil(window - elapsed))
-    if before and now + before * (1 - elapsed / window) > limit.most:
-        # The window before fades; at this moment it has faded far enough for one more.
-        fits_at = window * (1 - (limit.most - now) / before)
-        raise TooMany(retry_after_seconds=max(1, math.ceil(fits_at - elapsed)))
+class Limit:
+    """At most `most` requests of a name in any `window_seconds`, by all processes of a cache together."""
+
+    def __init__(self, most: int, window_seconds: float) -> None:
+        self._most, self._window_seconds = most, window_seconds
+        # What names had in the window before this one. It is over, so each is asked for only once.
+        self._window, self._before = -1, dict[str, int]()
+
+    async def take(self, cache: Cache, name: str) -> None:
+        """Count one request of `name`, in one round trip. Raises `TooMany` with when one fits again."""
+        length = self._window_seconds
+        window, elapsed = divmod(time.time(), length)
+        now, before = await self._counts(cache, f"limit:{name}", int(window))
+        if now > self._most:
+            raise TooMany(retry_after_seconds=math.ceil(length - elapsed))
+        if before and now + before * (1 - elapsed / length) > self._most:
+            # The window before fades; at this moment it has faded far enough for one more.
+            fits_at = length * (1 - (self._most - now) / before)
+            raise TooMany(retry_after_seconds=max(1, math.ceil(fits_at - elapsed)))
+
+    async def _counts(self, cache: Cache, key: str, window: int) -> tuple[int, int]:
+        """Of this window, with the request that is counted now, and of the one before."""
+        if window != self._window or len(self._before) >= MOST_REMEMBERED:
+            self._window, self._before = window, {}
+        counting = cache.increment(f"{key}:{window}", ttl_seconds=2 * self._window_seconds)
+        if (before := self._before.get(key)) is not None:
+            return await counting, before
+        now, counted = await asyncio.gather(counting, cache.get(f"{key}:{window - 1}"))
+        before = int(counted or 0)
+        if window == self._window:
+            self._before[key] = before
+        return now, before

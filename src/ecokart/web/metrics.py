@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from ecokart.core.ports import Ports
+from ecokart.core.errors import Unavailable
+from ecokart.core.ports import Depth, Ports, Queue
+from ecokart.web.pulse import PATIENCE_SECONDS, look
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 FRESH_SECONDS = 1.0
@@ -40,13 +44,14 @@ class Metrics:
             multiprocess_mode="livesum",
         )
 
-        def of_lanes(name: str, about: str) -> Gauge:
-            # The queue is everybody's: who looked last knows best.
-            return Gauge(name, about, ("lane",), registry=registry, multiprocess_mode="mostrecent")
+        def shared(name: str, about: str, label: str) -> Gauge:
+            # What it tells of is everybody's: who looked last knows best.
+            return Gauge(name, about, (label,), registry=registry, multiprocess_mode="mostrecent")
 
-        self._waiting = of_lanes("jobs_waiting", "Jobs not finished.")
-        self._oldest = of_lanes("jobs_oldest_seconds", "Age of the oldest job.")
-        self._dead = of_lanes("jobs_dead", "Dead letters.")
+        self._up = shared("port_up", "1 if the engine behind the port answers, else 0.", "port")
+        self._waiting = shared("jobs_waiting", "Jobs not finished.", "lane")
+        self._oldest = shared("jobs_oldest_seconds", "Age of the oldest job.", "lane")
+        self._dead = shared("jobs_dead", "Dead letters.", "lane")
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -63,11 +68,25 @@ class Metrics:
             await asyncio.sleep(FRESH_SECONDS)
 
     async def exposition(self, ports: Ports, lanes: list[str]) -> tuple[bytes, str]:
-        """The page that Prometheus reads, and its content type."""
+        """The page that Prometheus reads, and its content type. What can't be known is not a number."""
         self._events.set(len(ports.handoff.entries))
+        matters = await look(ports)
+        for port, matter in matters.items():
+            self._up.labels(port).set(not matter)
+        depths = {} if matters["queue"] else await _depths(ports.queue, lanes)
         for lane in lanes:
-            depth = await ports.queue.depth(lane)
-            self._waiting.labels(lane).set(depth.waiting)
-            self._oldest.labels(lane).set(depth.oldest_seconds)
-            self._dead.labels(lane).set(depth.dead)
+            depth = depths.get(lane)
+            self._waiting.labels(lane).set(depth.waiting if depth else math.nan)
+            self._oldest.labels(lane).set(depth.oldest_seconds if depth else math.nan)
+            self._dead.labels(lane).set(depth.dead if depth else math.nan)
         return generate_latest(self._exposed), CONTENT_TYPE_LATEST
+
+
+async def _depths(queue: Queue, lanes: list[str]) -> dict[str, Depth]:
+    """What waits in each lane, as far as that can be known in time."""
+    depths = {}
+    with suppress(TimeoutError, Unavailable):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for lane in lanes:
+                depths[lane] = await queue.depth(lane)
+    return depths

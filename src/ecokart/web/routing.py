@@ -18,7 +18,7 @@ from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from ecokart.core.errors import Forbidden, NotFound, Problem, Unauthenticated
-from ecokart.web.limits import Limit, take
+from ecokart.web.limits import Limit
 from ecokart.web.requests import (
     BadRequest,
     Request,
@@ -94,9 +94,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         given: dict[str, Any] = scope["path_params"]
         if self.limited:
             client = request.client.host if request.client else "unknown"
-            await take(
-                request.ports.cache, f"{self.limited}:{client}", request.use(RouteLimit).limit
-            )
+            limit = request.use(RouteLimit).limit
+            await limit.take(request.ports.cache, f"{self.limited}:{client}")
         if self.access is not Access.PUBLIC:
             await self._admit(request)
         if self.query:
