@@ -6,8 +6,8 @@ Every feature keeps its templates in its own folder and names them with it: `car
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +22,7 @@ from jinja2 import (
     PrefixLoader,
     StrictUndefined,
 )
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ecokart.core.errors import Problem, Unauthenticated
@@ -153,5 +154,20 @@ def _environment(
         "decimal": partial(format_decimal, language=language),
         "text": lambda text: text[language],
     }
-    environment.globals |= {"static": static_url}
+    translated = _translated(language)
+    environment.globals |= {"static": static_url, "_": translated, "gettext": translated}
     return environment
+
+
+def _translated(language: str) -> Callable[..., Markup]:
+    """Jinja's new-style `gettext`, with what has no places to fill in remembered: most messages have none."""
+    find = translations(language).gettext
+
+    @cache
+    def plain(message: str) -> Markup:
+        return Markup(find(message)) % {}  # noqa: S704 (messages are ours, and what is filled in is escaped)
+
+    def translated(message: str, /, **values: object) -> Markup:
+        return Markup(find(message)) % values if values else plain(message)  # noqa: S704
+
+    return translated

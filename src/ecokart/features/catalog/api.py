@@ -7,6 +7,8 @@ from decimal import Decimal
 import msgspec
 from starlette.responses import Response
 
+from ecokart.core.records import Cursor
+from ecokart.features.catalog.kept import Kept
 from ecokart.features.catalog.model import NoSuchProduct, Variant
 from ecokart.features.catalog.shelf import Shelf, Shown, Sort, base_price
 from ecokart.web import paging
@@ -18,7 +20,9 @@ from ecokart.web.routing import Routes
 
 routes = Routes("Products")
 
-MOST_ANSWERS = 2000
+MOST_BYTES = (
+    16 * 1024 * 1024
+)  # of answers that are kept: encoding one takes little more than looking
 
 
 class ListQuery(msgspec.Struct, frozen=True):
@@ -87,47 +91,43 @@ class ProductList(msgspec.Struct, rename="camel"):
 
 
 class Answers:
-    """The answers of this API as bytes, made once for each state of the shelf."""
+    """The answers of this API as bytes, made once for each state of what they show."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._generation = -1
-        self._ready: dict[tuple[object, ...], Ready] = {}
+        self._ready: Kept[Ready] = Kept(shelf, lambda ready: len(ready.body), most_bytes=MOST_BYTES)
 
     def page(self, query: ListQuery, language: str) -> Ready:
-        key = (query, language)
-        return self._known(key) or self._keep(key, self._page(query, language))
+        """Raises `BadCursor`."""
+
+        def shows() -> tuple[list[Shown], Cursor | None]:
+            after = paging.read(query.cursor)
+            return self._shelf.page(
+                query.category, query.sort, language, after=after, limit=query.limit
+            )
+
+        def make(shown: tuple[list[Shown], Cursor | None]) -> Ready:
+            products = [view(one, language) for one in shown[0]]
+            return _ready(ProductList(products, paging.write(shown[1])))
+
+        return self._ready.get((query, language), shows, make)
 
     def one(self, product_id: str, language: str) -> Ready:
         """Raises `NoSuchProduct`."""
-        key = (product_id, language)
-        if known := self._known(key):
-            return known
-        shown = self._shelf.product(product_id)
-        if shown is None:
-            raise NoSuchProduct
-        return self._keep(key, encode_json(view(shown, language)))
 
-    def _page(self, query: ListQuery, language: str) -> bytes:
-        found, following = self._shelf.page(
-            query.category,
-            query.sort,
-            language,
-            after=paging.read(query.cursor),
-            limit=query.limit,
+        def shows() -> Shown:
+            shown = self._shelf.product(product_id)
+            if shown is None:
+                raise NoSuchProduct
+            return shown
+
+        return self._ready.get(
+            (product_id, language), shows, lambda shown: _ready(view(shown, language))
         )
-        products = [view(shown, language) for shown in found]
-        return encode_json(ProductList(products, paging.write(following)))
 
-    def _known(self, key: tuple[object, ...]) -> Ready | None:
-        if self._generation != self._shelf.generation or len(self._ready) > MOST_ANSWERS:
-            self._generation = self._shelf.generation
-            self._ready.clear()
-        return self._ready.get(key)
 
-    def _keep(self, key: tuple[object, ...], body: bytes) -> Ready:
-        self._ready[key] = ready = Ready(body, "application/json")
-        return ready
+def _ready(answer: ProductList | ProductView) -> Ready:
+    return Ready(encode_json(answer), "application/json")
 
 
 @routes(

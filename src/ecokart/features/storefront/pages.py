@@ -1,13 +1,14 @@
 """Home, categories, products, and the frame.
 
-What everybody sees alike is rendered once for each state of the shelf; only the frame around it is
+What everybody sees alike is rendered once for each state of what it shows; only the frame around it is
 made for each visitor, and for one without cookies it reads nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from sys import getsizeof
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from markupsafe import Markup
@@ -16,9 +17,11 @@ from starlette.responses import Response
 
 from ecokart.core.errors import NotFound, Problem
 from ecokart.core.i18n import LANGUAGES
+from ecokart.core.records import Cursor
 from ecokart.core.transaction import transact
 from ecokart.features.cart import service as cart
 from ecokart.features.cart.model import MAX_QUANTITY
+from ecokart.features.catalog.kept import Kept
 from ecokart.features.catalog.model import Category, NoSuchProduct
 from ecokart.features.catalog.shelf import Shelf, Shown, Sort
 from ecokart.features.orders.taxes import SHIPPING
@@ -35,7 +38,9 @@ routes = Routes(page=True, access=Access.ANYONE)
 
 PAGE_SIZE = 24
 SELECTION_SIZE = 8
-MOST_FRAGMENTS = 2000
+MOST_BYTES = 64 * 1024 * 1024  # of parts that are kept: the pages of ten thousand products
+
+S = TypeVar("S")
 
 
 class NoSuchCategory(NotFound):
@@ -52,6 +57,14 @@ class Choice(msgspec.Struct):
 
     sku: Annotated[str, Meta(max_length=100)] = ""
     quantity: Annotated[int, Meta(ge=1, le=MAX_QUANTITY)] = 1
+
+
+class _Listed(NamedTuple):
+    """A page of products: those on it, and where the next begins."""
+
+    room: Category | None
+    found: list[Shown]
+    following: Cursor | None
 
 
 class ShopFrame(Frame):
@@ -71,25 +84,27 @@ class ShopFrame(Frame):
 
 
 class Fragments:
-    """The parts of pages that are the same for everybody, kept until the shelf changes."""
+    """The parts of pages that are the same for everybody, kept until what they show changes."""
 
     def __init__(self, shelf: Shelf, templates: Templates) -> None:
-        self._shelf, self._templates = shelf, templates
-        self._generation = -1
-        self._kept: dict[tuple[object, ...], Markup] = {}
+        self._templates = templates
+        self._kept: Kept[Markup] = Kept(shelf, getsizeof, most_bytes=MOST_BYTES)
 
     def get(
-        self, name: str, language: str, key: object, context: Callable[[], dict[str, Any]]
+        self,
+        name: str,
+        language: str,
+        key: object,
+        shows: Callable[[], S],
+        context: Callable[[S], dict[str, Any]],
     ) -> Markup:
-        """The template rendered with that context, or as it was rendered before for that key."""
-        if self._generation != self._shelf.generation or len(self._kept) > MOST_FRAGMENTS:
-            self._generation = self._shelf.generation
-            self._kept.clear()
-        place = (name, language, key)
-        if place not in self._kept:
-            html = self._templates.render(f"storefront/{name}.html", language, context())
-            self._kept[place] = Markup(html)  # noqa: S704 (a rendered template of ours)
-        return self._kept[place]
+        """The template rendered with the context of what is shown, or as it was before for that key."""
+
+        def make(shown: S) -> Markup:
+            html = self._templates.render(f"storefront/{name}.html", language, context(shown))
+            return Markup(html)  # noqa: S704 (a rendered template of ours)
+
+        return self._kept.get((name, language, key), shows, make)
 
 
 @routes("GET", "/")
@@ -97,12 +112,15 @@ async def home(request: Request) -> Response:
     """A word of welcome, the categories, and what others liked best."""
     shelf, language = request.use(Shelf), language_of(request)
 
-    def context() -> dict[str, Any]:
+    def shows() -> tuple[list[Shown], list[tuple[Category, str]]]:
         best, _ = shelf.page("", Sort.RATING, language, after=None, limit=SELECTION_SIZE)
-        rooms = [(room, _face(shelf, room)) for room in shelf.categories]
-        return {"rooms": rooms, "cards": [card(shown, language) for shown in best]}
+        return best, [(room, _face(shelf, room)) for room in shelf.categories]
 
-    main = request.use(Fragments).get("home", language, None, context)
+    def context(shown: tuple[list[Shown], list[tuple[Category, str]]]) -> dict[str, Any]:
+        best, rooms = shown
+        return {"rooms": rooms, "cards": [card(one, language) for one in best]}
+
+    main = request.use(Fragments).get("home", language, None, shows, context)
     return await page(request, "storefront/home_page.html", main=main)
 
 
@@ -127,7 +145,11 @@ async def product(request: Request, id: str) -> Response:  # noqa: A002 (the pat
     shown = _shown(request, id)
     language = language_of(request)
     main = request.use(Fragments).get(
-        "product", language, id, lambda: _product_context(request, shown, {}, None)
+        "product",
+        language,
+        id,
+        lambda: (shown, _room(request, shown)),
+        lambda seen: _product_context(request, seen[0], {}, None),
     )
     title = shown.product.name[language]
     return await page(request, "storefront/page.html", main=main, title=title)
@@ -168,23 +190,22 @@ async def choose_language(request: Request) -> Response:
 async def _list(request: Request, query: ListQuery, room: Category | None) -> Response:
     shelf, language = request.use(Shelf), language_of(request)
 
-    def context() -> dict[str, Any]:
-        found, following = shelf.page(
-            room.id if room else "",
-            query.sort,
-            language,
-            after=paging.read(query.cursor),
-            limit=PAGE_SIZE,
-        )
+    room_id = room.id if room else ""
+
+    def shows() -> _Listed:
+        after = paging.read(query.cursor)
+        page = shelf.page(room_id, query.sort, language, after=after, limit=PAGE_SIZE)
+        return _Listed(room, *page)
+
+    def context(listed: _Listed) -> dict[str, Any]:
         return {
             "room": room,
-            "cards": [card(shown, language) for shown in found],
+            "cards": [card(shown, language) for shown in listed.found],
             "query": query,
-            "following": paging.write(following),
+            "following": paging.write(listed.following),
         }
 
-    key = (room.id if room else "", query)
-    main = request.use(Fragments).get("list", language, key, context)
+    main = request.use(Fragments).get("list", language, (room_id, query), shows, context)
     if room is None:
         return await page(request, "storefront/all_page.html", main=main)
     return await page(request, "storefront/page.html", main=main, title=room.name[language])
@@ -209,16 +230,20 @@ def _product_context(
     request: Request, shown: Shown, typed: dict[str, str], why: Problem | None
 ) -> dict[str, Any]:
     language = language_of(request)
-    rooms = request.use(Shelf).categories
     return {
         "product": shown.product,
         "card": card(shown, language),
         "groups": groups(shown, language),
-        "room": next((room for room in rooms if room.id == shown.product.category), None),
+        "room": _room(request, shown),
         "typed": typed,
         "why": why,
         "most": MAX_QUANTITY,
     }
+
+
+def _room(request: Request, shown: Shown) -> Category | None:
+    rooms = request.use(Shelf).categories
+    return next((room for room in rooms if room.id == shown.product.category), None)
 
 
 def _shown(request: Request, product_id: str) -> Shown:
