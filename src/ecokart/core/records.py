@@ -22,7 +22,10 @@ MAX_WRITES = 100
 MAX_RECORD_BYTES = 400 * 1024
 MAX_COMMIT_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024
+MAX_INDEXED_BYTES = 800  # of a text: two and the key are a row of an index, and 2,700 bytes fit
 MAX_INTEGER = 2**53 - 1  # exact in JSON wherever it is read, and far from every engine's own edge
+
+SHORT = MAX_INDEXED_BYTES // 4  # a text of so many characters fits, whichever they are
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -155,7 +158,8 @@ class Table(Generic[T]):
             if getattr(value, counter) < floor:
                 raise BelowFloor(self.name, self.key_of(value))
         columns = [
-            field if type(field) is str else sortable(field) for field in self._columns_of(value)
+            field if type(field) is str and len(field) <= SHORT else sortable(field)
+            for field in self._columns_of(value)
         ]
         return Row(self.key_of(value), columns, body)
 
@@ -271,6 +275,12 @@ def encode(writes: Sequence[Write]) -> list[Row | None]:
     return rows
 
 
+def check_limit(limit: int) -> None:
+    """Raises `Invalid` for a page of nothing: it would have no end to continue behind."""
+    if limit < 1:
+        raise Invalid(f"A page holds at least one record, not {limit}.")
+
+
 def _check_key(table: Table[Any], key: str) -> None:
     try:
         fits = 0 < len(key if key.isascii() else key.encode()) <= MAX_KEY_BYTES
@@ -288,10 +298,14 @@ def _check_amounts(write: Adjust) -> None:
 def sortable(value: Any) -> Sortable | None:
     """A field as an index column; a time becomes whole microseconds since 1970.
 
-    Raises `Invalid` for a number that not every engine can hold, or a time that names no zone.
+    Raises `Invalid` for a text or a number that not every engine can hold, or a time that names no zone.
     """
     kind = type(value)
-    if kind is str or value is None:
+    if value is None:
+        return None
+    if kind is str:
+        if len(value) > SHORT and len(value.encode()) > MAX_INDEXED_BYTES:
+            raise Invalid(f"A text of more than {MAX_INDEXED_BYTES} bytes can't be indexed.")
         return value  # type: ignore[no-any-return]
     if kind is datetime:
         return microseconds(value)

@@ -37,6 +37,7 @@ from ecokart.core.records import (
     Versioned,
     Write,
     WriteConflict,
+    check_limit,
     encode,
     microseconds,
     write_key,
@@ -99,6 +100,7 @@ class SqliteRecords:
         after: Cursor | None = None,
         limit: int = 100,
     ) -> Page[T]:
+        check_limit(limit)
         first, further = self._sql[table.name].queries[index]
         now = [microseconds(self._clock.now())] if table.expires else []
         if after is None:
@@ -110,6 +112,7 @@ class SqliteRecords:
     async def scan(
         self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
     ) -> Page[T]:
+        check_limit(limit)
         now = [microseconds(self._clock.now())] if table.expires else []
         sql = self._sql[table.name].scan
         rows = self._read(sql, [after[1] if after else "", *now, limit + 1]).fetchall()
