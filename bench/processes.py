@@ -50,9 +50,13 @@ class Server:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
     def workers(self) -> list[int]:
         """The processes that it has started, by their ids."""
-        own = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
+        own = f"/proc/{self.process_id}/task/{self.process_id}/children"
         return [int(child) for child in Path(own).read_text().split()]
 
     def stop(self) -> None:

@@ -81,6 +81,9 @@ async def supervise(settings: Settings, service: Service | None, count: int) -> 
 
 def _server(settings: Settings, app: Application) -> uvicorn.Server:
     _settle_memory()
+    # When all is finished uvicorn raises the signal that it was told to end with once more: that would
+    # end the process before the log's last lines are written.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     return uvicorn.Server(
         uvicorn.Config(
             app,
