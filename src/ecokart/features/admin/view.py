@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import islice
 from typing import NamedTuple
 
 from ecokart.core.ports import Records
@@ -46,14 +48,14 @@ def stock_rows(
     shelf: Shelf, language: str, text: str, after: str, limit: int
 ) -> tuple[list[Row], str]:
     """Articles by SKU behind `after` whose SKU or name has `text` in it, and the last one's SKU if more follow."""
-    wanted = text.casefold()
-    rows = []
-    for shown in shelf.everything():
-        for variant in shown.product.variants:
-            title = shown.product.title_of(variant)[language]
-            stock = shown.stock.get(variant.sku)
-            fits = wanted in variant.sku.casefold() or wanted in title.casefold()
-            if stock and fits and variant.sku > after:
-                rows.append(Row(shown.product, title, stock))
-    rows.sort(key=lambda row: row.stock.sku)
-    return rows[:limit], rows[limit - 1].stock.sku if len(rows) > limit else ""
+    wanted, articles = text.casefold(), shelf.articles(language)
+    start = bisect_right(articles, after, key=lambda article: article.sku)
+    rows: list[Row] = []
+    for article in islice(articles, start, None):
+        shown = shelf.by_sku(article.sku) if wanted in article.text else None
+        stock = shown.stock.get(article.sku) if shown else None
+        if shown and stock:
+            rows.append(Row(shown.product, article.title, stock))
+            if len(rows) > limit:
+                return rows[:limit], rows[limit - 1].stock.sku
+    return rows, ""

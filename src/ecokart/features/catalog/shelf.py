@@ -67,6 +67,14 @@ class Shown(NamedTuple):
         return sum([stock.available for stock in self.stock.values()])
 
 
+class Article(NamedTuple):
+    """A variant as the office looks for it: by its SKU or what it is called. `text` is both, casefolded."""
+
+    sku: str
+    title: str
+    text: str
+
+
 class Shelf:
     """What is for sale, ready to be shown. `generation` grows with every change."""
 
@@ -78,6 +86,7 @@ class Shelf:
         self._products: dict[str, Shown] = {}
         self._by_sku: dict[str, str] = {}
         self._sorted: dict[tuple[str, Sort, str], list[tuple[int | str, str]]] = {}
+        self._articles: dict[str, list[Article]] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._seen_until = BEGINNING
 
@@ -89,9 +98,15 @@ class Shelf:
     def by_sku(self, sku: str) -> Shown | None:
         return self._products.get(self._by_sku.get(sku, ""))
 
-    def everything(self) -> list[Shown]:
-        """All products, for sale or not, by id."""
-        return [self._products[product_id] for product_id in sorted(self._products)]
+    def articles(self, language: str) -> list[Article]:
+        """Every variant of all products, for sale or not, by SKU. Made once for each state of the products."""
+        if language not in self._articles:
+            self._articles[language] = sorted(
+                _article(shown.product, variant, language)
+                for shown in self._products.values()
+                for variant in shown.product.variants
+            )
+        return self._articles[language]
 
     def page(
         self, category: str, sort: Sort, language: str, *, after: Cursor | None, limit: int
@@ -147,6 +162,7 @@ class Shelf:
         self._by_sku |= {variant.sku: product.id for variant in product.variants}
         self._versions[PRODUCTS.name, product.id] = version
         self._sorted.clear()
+        self._articles.clear()
         return True
 
     def _take_stock(self, stock: Stock, version: int) -> bool:
@@ -167,6 +183,11 @@ class Shelf:
                 if shown.product.active and category in ("", shown.product.category)
             )
         return order
+
+
+def _article(product: Product, variant: Variant, language: str) -> Article:
+    title = product.title_of(variant)[language]
+    return Article(variant.sku, title, f"{variant.sku}\n{title}".casefold())
 
 
 def base_price(product: Product, variant: Variant) -> tuple[Money, str] | None:
