@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ecokart.core.ports import Records
-from ecokart.core.records import ABSENT, ANY, BelowFloor, Delete, Put, Reason, WriteConflict
+from ecokart.core.records import ABSENT, ANY, BelowFloor, Check, Delete, Put, Reason, WriteConflict
 from tests.contracts.records_kept import (
     NOTES,
     STOCK,
@@ -87,6 +87,24 @@ async def test_commits_that_fail_fail_alone(records: Records) -> None:
     assert kept == {f"n{n}" for n in held}
     stock = (await got(records, STOCK, "s")).value
     assert (stock.available, stock.reserved) == (0, 10)
+
+
+async def test_what_each_checks_and_the_other_writes_holds_for_one_of_them(
+    records: Records,
+) -> None:
+    """Two that are on call may not both leave because each sees the other there (write skew)."""
+    await put_new(records, NOTES, *[Note(id=f"{side}{n}") for n in range(10) for side in "ab"])
+    for n in range(10):
+        seen = {side: (await got(records, NOTES, f"{side}{n}")).version for side in "ab"}
+        away = [
+            [
+                Check(NOTES, f"{other}{n}", seen[other]),
+                Put(NOTES, Note(id=f"{own}{n}", text="away"), seen[own]),
+            ]
+            for own, other in ("ab", "ba")
+        ]
+        outcomes = await asyncio.gather(*map(records.commit, away), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes].count(WriteConflict) == 1
 
 
 @pytest.mark.parametrize("place", [0, 50, 99])

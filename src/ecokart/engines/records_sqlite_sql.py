@@ -61,7 +61,7 @@ class Statements:
         columns = "".join([f", {column}" for column in self._columns])
         self.create = (
             f"CREATE TABLE IF NOT EXISTS {self._name} (key TEXT PRIMARY KEY, version INTEGER"
-            f" NOT NULL, shape INTEGER NOT NULL, body BLOB NOT NULL{columns}) WITHOUT ROWID"
+            f" NOT NULL, shape INTEGER NOT NULL, body BLOB NOT NULL{columns})"
         )
         self.indexes = []
         for label, index in self.table.indexes.items():
