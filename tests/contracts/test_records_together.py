@@ -10,7 +10,17 @@ import msgspec
 import pytest
 
 from ecokart.core.ports import Records
-from ecokart.core.records import ABSENT, ANY, BelowFloor, Check, Delete, Put, Reason, WriteConflict
+from ecokart.core.records import (
+    ABSENT,
+    ANY,
+    BelowFloor,
+    Check,
+    Delete,
+    Put,
+    Reason,
+    Write,
+    WriteConflict,
+)
 from tests.contracts.records_kept import (
     NOTES,
     STOCK,
@@ -96,7 +106,7 @@ async def test_what_each_checks_and_the_other_writes_holds_for_one_of_them(
     await put_new(records, NOTES, *[Note(id=f"{side}{n}") for n in range(10) for side in "ab"])
     for n in range(10):
         seen = {side: (await got(records, NOTES, f"{side}{n}")).version for side in "ab"}
-        away = [
+        away: list[list[Write]] = [
             [
                 Check(NOTES, f"{other}{n}", seen[other]),
                 Put(NOTES, Note(id=f"{own}{n}", text="away"), seen[own]),
