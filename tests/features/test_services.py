@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ OPENED = {
     Service.ANALYTICS: ["/admin", "/admin/stock"],
     Service.WORK: [],
 }
+PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 ALWAYS = ["/health/live", "/health/ready", "/metrics", "/openapi.json", "/api", "/static/shop.css"]
 
 
@@ -35,6 +38,16 @@ def test_every_room_is_in_exactly_one_service() -> None:
     whole = [(e.method, e.path) for e in endpoints() if e.path not in everywhere]
     assert sorted(of_services) == sorted(whole)
     assert list(ROUTES) == list(Service)
+
+
+def test_the_page_about_services_sends_every_path_to_its_service() -> None:
+    """docs/operating.md says which paths go where; the first line that fits counts."""
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`/\S*` ?)+)\|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    rules = [(Service(name), pattern) for name, paths in rows for pattern in paths.split()]
+    for service, routes in ROUTES.items():
+        for path in {endpoint.path for part in routes for endpoint in part.endpoints}:
+            fits = (name for name, pattern in rules if fnmatch(path, pattern.strip("`")))
+            assert next(fits) is service, path
 
 
 @pytest.mark.parametrize("service", Service)
