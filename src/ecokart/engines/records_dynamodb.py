@@ -1,0 +1,189 @@
+"""Records in DynamoDB, one table each.
+
+A commit is one TransactWriteItems, whose token makes sending it again harmless; a put alone, or a delete
+whatever is there, is a plain conditional write at half the price. Each write's condition gives back the
+item that it met, so that which one failed, and why, costs no further request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+from ecokart.core.clock import Clock
+from ecokart.core.errors import Unavailable
+from ecokart.core.records import (
+    ANY,
+    Adjust,
+    Check,
+    Cursor,
+    Delete,
+    OutcomeUnknown,
+    Page,
+    Put,
+    Row,
+    Sortable,
+    T,
+    Table,
+    Versioned,
+    Write,
+    encode,
+    microseconds,
+)
+from ecokart.engines.records_dynamodb_client import (
+    CONDITION,
+    Cancelled,
+    DynamoClient,
+    Item,
+    Meter,
+    Pauses,
+    Place,
+)
+from ecokart.engines.records_dynamodb_items import Layout, Operation
+from ecokart.engines.records_dynamodb_reading import Reading
+from ecokart.engines.records_dynamodb_tables import Making, refill
+
+PATIENCE_SECONDS = 10.0  # with others that write the same records
+
+
+class DynamoRecords:
+    """`Records` at `dynamodb://region/prefix`. Raises `ValueError` for a URL that names no such place.
+
+    The tables must be there: `making.make` makes them. `meter` hears what each request consumed.
+    """
+
+    def __init__(
+        self, url: str, tables: Iterable[Table[Any]], clock: Clock, *, meter: Meter | None = None
+    ) -> None:
+        place = Place(url)
+        self._client = DynamoClient(place, meter)
+        self._clock = clock
+        self._layouts = {table.name: Layout(table, place.prefix) for table in tables}
+        self._reading = Reading(self._client, self._layouts, clock)
+        self.making = Making(self._client, self._layouts, self._reading)
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
+        return await self._reading.get(table, key)
+
+    async def query(
+        self,
+        table: Table[T],
+        index: str,
+        value: Sortable,
+        *,
+        after: Cursor | None = None,
+        limit: int = 100,
+    ) -> Page[T]:
+        return await self._reading.query(table, index, value, after, limit)
+
+    async def scan(
+        self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
+    ) -> Page[T]:
+        return await self._reading.scan(table, after, limit)
+
+    async def commit(self, writes: Sequence[Write]) -> None:
+        if self._closed:
+            raise Unavailable("The records are closed.")
+        rows = encode(writes)
+        if writes:
+            # A caller that is cancelled doesn't take its commit back: it may already be applied.
+            await asyncio.shield(self._begun(self._commit(writes, rows)))
+
+    async def ping(self) -> str:
+        await self._client.read("DescribeTable", TableName=next(iter(self._layouts.values())).name)
+        return "DynamoDB 2012-08-10"
+
+    async def close(self) -> None:
+        self._closed = True
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._client.close()
+
+    def _begun(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _commit(self, writes: Sequence[Write], rows: Sequence[Row | None]) -> None:
+        pauses = Pauses(PATIENCE_SECONDS)
+        while True:
+            now = microseconds(self._clock.now())
+            operations = [
+                self._layouts[write.table.name].step(write, row, now)
+                for write, row in zip(writes, rows, strict=True)
+            ]
+            try:
+                return await self._send(operations)
+            except Cancelled as cancelled:
+                if await self._mended(operations, cancelled, now):
+                    continue
+            if not await pauses.next():
+                raise Unavailable("Too many write the same records at once.")
+
+    async def _send(self, operations: Sequence[Operation]) -> None:
+        first = operations[0]
+        if len(operations) == 1 and _goes_alone(first.write):
+            return await self._send_alone(first)
+        await self._client.write(
+            "TransactWriteItems",
+            ClientRequestToken=secrets.token_hex(16),
+            TransactItems=[{one.kind: one.request} for one in operations],
+        )
+        return None
+
+    async def _send_alone(self, operation: Operation) -> None:
+        """A plain write. A put leaves its mark, which tells whether it was applied if no answer came.
+
+        Sent again it meets its own condition, and `ANY` means whatever is there: again is as good as once.
+        """
+        request = dict(operation.request)
+        if operation.kind == "Put":
+            mark = {"S": secrets.token_urlsafe(8)}
+            request["Item"] = request["Item"] | {"w": mark}
+        try:
+            await self._client.write(f"{operation.kind}Item", **request)
+        except Cancelled as cancelled:
+            if not cancelled.lost:
+                raise
+            ((_, met),) = cancelled.reasons
+            if met.get("w") == mark:
+                return
+            if _untouched(operation, met):
+                raise
+            raise OutcomeUnknown from cancelled
+
+    async def _mended(
+        self, operations: Sequence[Operation], cancelled: Cancelled, now: int
+    ) -> bool:
+        """Raise the conflict that stopped a commit; True if it can be sent again at once, False later."""
+        for operation, (code, met) in zip(operations, cancelled.reasons, strict=True):
+            if code != CONDITION:
+                continue
+            write, layout = operation.write, self._layouts[operation.write.table.name]
+            if isinstance(write, Adjust) and met and _lacks(write, met):
+                # A counter declared since the record was put: it gets it now.
+                return await refill(self._client, self._reading, layout, met)
+            raise layout.conflict(write, met, now)
+        return False
+
+
+def _goes_alone(write: Write) -> bool:
+    """Whether a write on its own needs no token: only an adjustment can't be told from one that was lost
+    once others have adjusted too, nor can a delete at a version; and a check is no write at all."""
+    return isinstance(write, Put) or (isinstance(write, Delete) and write.expected == ANY)
+
+
+def _untouched(operation: Operation, met: Item) -> bool:
+    """Whether what a put met shows that it wasn't applied before: somebody else made the next version."""
+    write = operation.write
+    if not isinstance(write, Put | Check) or write.expected <= 0 or not met:
+        return False
+    return int(met["v"]["N"]) <= write.expected + 1
+
+
+def _lacks(write: Adjust, met: Item) -> bool:
+    return any(f"c_{counter}" not in met for counter in write.add)

@@ -1,0 +1,176 @@
+"""Reading records from DynamoDB: one, a page of an index, a page of everything.
+
+An index holds keys alone, since every write to it costs; a query then gets the records themselves, by
+consistent reads. So they are at least as new as their place in the index, and one that has moved on
+since is left out: its new place will have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from ecokart.core.clock import Clock
+from ecokart.core.errors import Unavailable
+from ecokart.core.records import (
+    Cursor,
+    Page,
+    Sortable,
+    T,
+    Table,
+    Versioned,
+    microseconds,
+    sortable,
+)
+from ecokart.engines.records_dynamodb_client import DynamoClient, Item, Pauses
+from ecokart.engines.records_dynamodb_items import Layout, Ordering, is_key, key_item, key_of
+
+BATCH = 100  # keys a BatchGetItem takes
+PATIENCE_SECONDS = 10.0
+
+
+class Reading:
+    """The reading half of `Records`."""
+
+    def __init__(
+        self, client: DynamoClient, layouts: Mapping[str, Layout[Any]], clock: Clock
+    ) -> None:
+        self._client, self._layouts, self._clock = client, layouts, clock
+
+    async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
+        layout = self._layouts[table.name]
+        if not is_key(key):
+            return None
+        item = await self.item(layout, key)
+        return layout.load(item) if item and layout.alive(item, self._now()) else None
+
+    async def query(
+        self, table: Table[T], index: str, value: Sortable, after: Cursor | None, limit: int
+    ) -> Page[T]:
+        layout = self._layouts[table.name]
+        ordering = layout.orderings[index]
+        found: list[tuple[Cursor, Versioned[T]]] = []
+        async for rows in self._rows(layout, ordering, value, after, limit + 1):
+            records = [
+                (self._place(layout, ordering, record), record)
+                for record in await self._standing(layout, ordering, rows)
+            ]
+            part = [one for one in records if after is None or ordering.behind(one[0], after)]
+            found += sorted(part, key=lambda one: one[0], reverse=ordering.descending)
+            if len(found) > limit:
+                break
+        return _page(found, limit)
+
+    async def scan(self, table: Table[T], after: Cursor | None, limit: int) -> Page[T]:
+        layout, now = self._layouts[table.name], self._now()
+        found: list[tuple[Cursor, Versioned[T]]] = []
+        start = key_item(after[1]) if after else None
+        while len(found) <= limit:
+            more = {"ExclusiveStartKey": start} if start else {}
+            answer = await self._client.read(
+                "Scan", TableName=layout.name, ConsistentRead=True, Limit=limit + 1, **more
+            )
+            for item in answer["Items"]:
+                if layout.alive(item, now):
+                    key = key_of(item)
+                    found.append(((key, key), layout.load(item)))
+            start = answer.get("LastEvaluatedKey")
+            if start is None:
+                break
+        return _page(found, limit)
+
+    async def item(self, layout: Layout[Any], key: str) -> Item | None:
+        """The newest state of an item, whether it has expired or not."""
+        answer = await self._client.read(
+            "GetItem", TableName=layout.name, Key=key_item(key), ConsistentRead=True
+        )
+        item: Item | None = answer.get("Item")
+        return item
+
+    async def _rows(
+        self,
+        layout: Layout[Any],
+        ordering: Ordering,
+        value: Sortable,
+        after: Cursor | None,
+        limit: int,
+    ) -> AsyncIterator[list[Item]]:
+        """The index's rows in parts: of those that share a range key, all are in one part."""
+        names = {f"#{ordering.hash[0]}": ordering.hash[0]}
+        values: Item = {":by": {ordering.hash[1]: ordering.hash_of(value)}}
+        condition = f"#{ordering.hash[0]} = :by"
+        if after:
+            start, values[":after"] = ordering.start(after)
+            condition += f" AND {start}"
+            names[f"#{ordering.range[0]}"] = ordering.range[0]
+        request: dict[str, Any] = {
+            "TableName": layout.name,
+            "IndexName": ordering.name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ScanIndexForward": not ordering.descending,
+            "Limit": limit,
+        }
+        held: list[Item] = []
+        while True:
+            answer = await self._client.read("Query", **request)
+            rows: list[Item] = held + answer["Items"]
+            more = answer.get("LastEvaluatedKey")
+            if more is None:
+                yield rows
+                return
+            last = rows[-1][ordering.range[0]] if rows and ordering.shared(rows[-1]) else None
+            held = [row for row in rows if row[ordering.range[0]] == last]
+            yield [row for row in rows if row[ordering.range[0]] != last]
+            request["ExclusiveStartKey"] = more
+
+    async def _standing(
+        self, layout: Layout[T], ordering: Ordering, rows: Sequence[Item]
+    ) -> list[Versioned[T]]:
+        """The records of these rows that are still where the index has them."""
+        now, attributes = self._now(), (ordering.hash[0], ordering.range[0])
+        items = await self.items(layout, [key_of(row) for row in rows])
+        standing = []
+        for row in rows:
+            item = items.get(key_of(row))
+            if item and layout.alive(item, now) and all(item.get(a) == row[a] for a in attributes):
+                standing.append(layout.load(item))
+        return standing
+
+    async def items(self, layout: Layout[Any], keys: Iterable[str]) -> dict[str, Item]:
+        """The newest state of these items, by key."""
+        wanted = list(dict.fromkeys(keys))
+        parts = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+        found = await asyncio.gather(*[self._batch(layout, part) for part in parts])
+        return {key_of(item): item for items in found for item in items}
+
+    async def _batch(self, layout: Layout[Any], keys: Sequence[str]) -> list[Item]:
+        asked = {layout.name: {"Keys": [key_item(key) for key in keys], "ConsistentRead": True}}
+        found: list[Item] = []
+        pauses = Pauses(PATIENCE_SECONDS)
+        while True:
+            answer = await self._client.read("BatchGetItem", RequestItems=asked)
+            got = answer["Responses"].get(layout.name, [])
+            found += got
+            asked = answer.get("UnprocessedKeys", {})
+            if not asked:
+                return found
+            # It may only be more than one answer takes; with nothing at all it is throttled.
+            if not got and not await pauses.next():
+                raise Unavailable("DynamoDB is too busy to read.")
+
+    def _place(self, layout: Layout[T], ordering: Ordering, record: Versioned[T]) -> Cursor:
+        key = layout.table.key_of(record.value)
+        sort = sortable(getattr(record.value, ordering.sort)) if ordering.sort else key
+        return (key if sort is None else sort), key
+
+    def _now(self) -> int:
+        return microseconds(self._clock.now())
+
+
+def _page(found: Sequence[tuple[Cursor, Versioned[T]]], limit: int) -> Page[T]:
+    part = found[:limit]
+    after = part[-1][0] if len(found) > limit else None
+    return Page([record.value for _, record in part], [record.version for _, record in part], after)
