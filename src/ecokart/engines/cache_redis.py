@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from redis.exceptions import ConnectionError as ConnectionLost
-
-from ecokart.engines.redis_connection import connect, in_words, version
+from ecokart.engines.redis_connection import ask, connect, disconnect, version
 
 MOST_CONNECTIONS = 16
 
@@ -30,44 +27,39 @@ class RedisCache:
         self._redis, self._prefix = connect(url, most_connections=MOST_CONNECTIONS)
 
     async def get(self, key: str) -> bytes | None:
-        value: bytes | None = await self._ask("GET", self._prefix + key)
+        value: bytes | None = await ask(self._redis, "GET", self._prefix + key, again=True)
         return value
 
     async def set(self, key: str, value: bytes, *, ttl_seconds: float) -> None:
-        await self._ask("SET", self._prefix + key, value, "PX", _milliseconds(ttl_seconds))
+        await ask(
+            self._redis,
+            "SET",
+            self._prefix + key,
+            value,
+            "PX",
+            _milliseconds(ttl_seconds),
+            again=True,
+        )
 
     async def add(self, key: str, value: bytes, *, ttl_seconds: float) -> bool:
         end = _milliseconds(ttl_seconds)
-        return bool(await self._ask_once("SET", self._prefix + key, value, "PX", end, "NX"))
+        return bool(await ask(self._redis, "SET", self._prefix + key, value, "PX", end, "NX"))
 
     async def increment(self, key: str, *, ttl_seconds: float) -> int:
         end = _milliseconds(ttl_seconds)
-        return int(await self._ask_once("EVAL", INCREMENT, 1, self._prefix + key, end))
+        return int(await ask(self._redis, "EVAL", INCREMENT, 1, self._prefix + key, end))
 
     async def delete(self, *keys: str) -> None:
         if keys:
-            await self._ask("DEL", *[self._prefix + key for key in keys])
+            await ask(self._redis, "DEL", *[self._prefix + key for key in keys], again=True)
 
     async def ping(self) -> str:
         # A full Redis, or one that can't save, answers everything but writes.
-        await self._ask("SET", f"{self._prefix}ping", b"", "PX", 1000)
+        await ask(self._redis, "SET", f"{self._prefix}ping", b"", "PX", 1000, again=True)
         return await version(self._redis)
 
     async def close(self) -> None:
-        with in_words():
-            await self._redis.aclose()
-            await self._redis.connection_pool.aclose()
-
-    async def _ask(self, *command: str | bytes | int) -> Any:
-        with in_words():
-            try:
-                return await self._redis.execute_command(*command)
-            except ConnectionLost:
-                return await self._redis.execute_command(*command)
-
-    async def _ask_once(self, *command: str | bytes | int) -> Any:
-        with in_words():
-            return await self._redis.execute_command(*command)
+        await disconnect(self._redis)
 
 
 def _milliseconds(ttl_seconds: float) -> int:

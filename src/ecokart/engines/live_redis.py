@@ -12,7 +12,14 @@ from redis.exceptions import RedisError
 
 from ecokart.core.errors import Unavailable
 from ecokart.engines.live_memory import MemoryLive
-from ecokart.engines.redis_connection import ANSWER_SECONDS, connect, in_words, version
+from ecokart.engines.redis_connection import (
+    ANSWER_SECONDS,
+    ask,
+    connect,
+    disconnect,
+    in_words,
+    version,
+)
 
 MOST_CONNECTIONS = 4
 # A connection that says nothing for so long is asked, and lost when it says nothing for as long again.
@@ -31,8 +38,7 @@ class RedisLive:
         self._opening: asyncio.Task[_Subscriptions] | None = None
 
     async def publish(self, topic: str, message: bytes) -> None:
-        with in_words():
-            await self._redis.execute_command("PUBLISH", self._prefix + topic, message)
+        await ask(self._redis, "PUBLISH", self._prefix + topic, message)
 
     @asynccontextmanager
     async def subscribe(self, topic: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -53,9 +59,7 @@ class RedisLive:
 
     async def close(self) -> None:
         await self.cut_off()
-        with in_words():
-            await self._redis.aclose()
-            await self._redis.connection_pool.aclose()
+        await disconnect(self._redis)
 
     async def _subscriptions(self) -> _Subscriptions:
         """The connection; all who need it while it is being made wait for the same one, or its failure."""
@@ -67,7 +71,8 @@ class RedisLive:
     async def _open(self) -> _Subscriptions:
         connection = self._redis.connection_pool.make_connection()
         with in_words():
-            await connection.connect()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await connection.connect()
         return _Subscriptions(connection)
 
 

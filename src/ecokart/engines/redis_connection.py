@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from ecokart.core.errors import Unavailable
 
 # What Redis is for must not cost seconds: whoever waits goes on without it instead.
-CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 0.5
 DEFAULT_PREFIX = "ecokart:"
 
@@ -40,8 +42,10 @@ def connect(url: str, *, most_connections: int) -> tuple[Redis, str]:
         urlunsplit((parts.scheme, parts.netloc, f"/{database}", "", "")),
         max_connections=most_connections,
         timeout=ANSWER_SECONDS,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        # `ask` bounds the whole of a call. The library would wait for each part of it by `wait_for`,
+        # which makes a task each time, and before Python 3.12 may swallow a cancellation.
+        socket_timeout=None,
         socket_keepalive=True,
         # What may be tried again is known where it is asked; the library would wait for seconds.
         retry=Retry(NoBackoff(), 0),
@@ -51,13 +55,33 @@ def connect(url: str, *, most_connections: int) -> tuple[Redis, str]:
     return Redis(connection_pool=pool), prefix
 
 
+async def ask(redis: Redis, *command: str | bytes | int, again: bool = False) -> Any:
+    """Redis's answer, within half a second with all that it takes. Raises `Unavailable`.
+
+    `again`: the command may be done twice, so a connection that breaks is no answer yet.
+    """
+    with in_words():
+        async with asyncio.timeout(ANSWER_SECONDS):
+            try:
+                return await redis.execute_command(*command)
+            except ConnectionLost:
+                if not again:
+                    raise
+                return await redis.execute_command(*command)
+
+
 async def version(redis: Redis) -> str:
     """`Redis 7.0.15`. Raises `Unavailable` where none answers, or one that takes no writes."""
-    with in_words():
-        hello = await redis.execute_command("HELLO")
+    hello = await ask(redis, "HELLO")
     if hello[b"role"] != b"master":
         raise Unavailable("Redis is a replica there, which takes no writes.")
     return f"{hello[b'server'].decode().capitalize()} {hello[b'version'].decode()}"
+
+
+async def disconnect(redis: Redis) -> None:
+    """Close the connections. Those that can't be closed in order are gone as well."""
+    with suppress(RedisError, OSError):
+        await redis.aclose(close_connection_pool=True)
 
 
 @contextmanager
