@@ -106,6 +106,33 @@ def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
     _run(lambda: serving.redrive(settings, list(job_ids), everything=everything))
 
 
+@main.group()
+def tables() -> None:
+    """The tables of DynamoDB, which must be made before the shop starts."""
+
+
+@tables.command(name="create")
+@click.option("--refill", is_flag=True, help="Go through the old records for attributes they lack.")
+def create_tables(*, refill: bool) -> None:
+    """Make the tables that are missing, and add to older ones what is declared since.
+
+    Running it again changes nothing. Needed after every release that says so, before it starts.
+    """
+    from ecokart import serving  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: serving.make_tables(settings, refill=refill))
+
+
+@tables.command(name="show")
+def show_tables() -> None:
+    """List the tables, whether they are ready, and whether they can be restored."""
+    from ecokart import serving  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: serving.show_tables(settings))
+
+
 @main.command()
 @click.option("--from", "source_url", required=True, help="Where the shop is now.")
 @click.option("--to", "target_url", required=True, help="Where it shall be: an empty place.")

@@ -7,9 +7,10 @@ Opening connects to nothing yet; the first use does, so a server that is away st
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ecokart.core.clock import Clock
@@ -22,7 +23,11 @@ from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.settings import BadSetting, Settings, called, shown, unusable
 
-__all__ = ["JOBS", "open_engines", "open_records"]
+if TYPE_CHECKING:
+    from ecokart.engines.records_dynamodb import DynamoRecords
+    from ecokart.engines.records_dynamodb_tables import Making
+
+__all__ = ["JOBS", "making_tables", "open_engines", "open_records"]
 
 P = TypeVar("P")
 # From a URL's scheme to what opens the engine, and how such a URL looks.
@@ -52,7 +57,26 @@ def open_records(variable: str, url: str, tables: Iterable[Table[Any]], clock: C
         except sqlite3.Error as error:
             raise BadSetting(unusable(variable, url, error)) from None
 
-    return _open(variable, url, {"sqlite": (sqlite, "sqlite:///file.db")})
+    def dynamodb(url: str) -> Records:
+        return _dynamodb(variable, url, tables, clock)
+
+    openers: Openers[Records] = {
+        "sqlite": (sqlite, "sqlite:///file.db"),
+        "dynamodb": (dynamodb, "dynamodb://eu-central-1/shop"),
+    }
+    return _open(variable, url, openers)
+
+
+@asynccontextmanager
+async def making_tables(
+    settings: Settings, tables: Iterable[Table[Any]], clock: Clock
+) -> AsyncIterator[Making | None]:
+    """What makes the tables of the records that the settings name; None where they make them themselves."""
+    records = open_records("RECORDS_URL", settings.records_url, tables, clock)
+    try:
+        yield getattr(records, "making", None)
+    finally:
+        await records.close()
 
 
 def _open_queue(url: str, records: Records, clock: Clock) -> Queue:
@@ -118,6 +142,17 @@ def _open(variable: str, url: str, openers: Openers[P]) -> P:
         extra = {"asyncpg": "postgresql", "redis": "redis"}.get(str(error.name), "aws")
         needs = f"needs more than the shop alone: pip install 'ecokart[{extra}]'"
         raise BadSetting(f"{called(variable)} is {shown(url)!r}, which {needs}.") from None
+
+
+def _dynamodb(
+    variable: str, url: str, tables: Iterable[Table[Any]], clock: Clock
+) -> DynamoRecords:
+    from ecokart.engines.records_dynamodb import DynamoRecords  # noqa: PLC0415
+
+    try:
+        return DynamoRecords(url, tables, clock)
+    except ValueError as error:
+        raise BadSetting(unusable(variable, url, error)) from None
 
 
 def _sqlite_path(variable: str, url: str) -> Path:

@@ -29,7 +29,7 @@ from ecokart.features.accounts.demo import PEOPLE
 from ecokart.features.imports import service as imports
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
-from ecokart.opening import open_records
+from ecokart.opening import making_tables, open_records
 from ecokart.rooms import JOB_MODULES, TABLES, Service
 from ecokart.settings import BadSetting, Settings
 from ecokart.supervising import Supervisor
@@ -37,6 +37,7 @@ from ecokart.web import logs
 
 GRACE_SECONDS = 10
 BACKLOG = 2048
+BY_THEMSELVES = "These records make their tables by themselves, when they are first used."
 
 log = logging.getLogger("ecokart")
 
@@ -214,6 +215,27 @@ def _refuse_missing_file(option: str, url: str) -> None:
 
 def _has_stopped() -> bool:
     return click.confirm("Does it stand still?", default=True, err=True)
+
+
+async def make_tables(settings: Settings, *, refill: bool) -> None:
+    """Make the tables that the shop needs, or bring older ones up to what it keeps now."""
+    async with making_tables(settings, TABLES, SystemClock()) as making:
+        if making is None:
+            click.echo(BY_THEMSELVES)
+        else:
+            await making.make(click.echo, refill=refill)
+
+
+async def show_tables(settings: Settings) -> None:
+    """List every table that the shop needs, as it is."""
+    async with making_tables(settings, TABLES, SystemClock()) as making:
+        if making is None:
+            return click.echo(BY_THEMSELVES)
+        for table in await making.show():
+            indexes = ", ".join(table.indexes) or "none"
+            about = f"about {table.records} items\t{table.size_bytes} bytes\tindexes: {indexes}"
+            click.echo(f"{table.name}\t{table.status}\t{about}\trecovery: {table.recovery or '-'}")
+    return None
 
 
 async def redrive(settings: Settings, job_ids: list[str], *, everything: bool) -> None:

@@ -14,8 +14,11 @@ from ecokart.core.clock import Clock
 from ecokart.core.ports import Records
 from ecokart.core.records import Table
 from ecokart.engines.faulty import Chaos, FaultyRecords
+from ecokart.engines.records_dynamodb import DynamoRecords
 from ecokart.engines.records_sqlite import SqliteRecords
 from tests.contracts.records_kept import Opener
+from tests.dynamodb import make_tables
+from tests.servers import dynamodb_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,15 @@ def open_faulty(location: str, tables: Iterable[Table[Any]], clock: Clock) -> Re
     return FaultyRecords(open_sqlite(location, tables, clock), Chaos(1))
 
 
+def open_dynamodb(location: str, tables: Iterable[Table[Any]], clock: Clock) -> Records:
+    """With its tables made first, as `ecokart tables create` makes them."""
+    tables = list(tables)
+    make_tables(location, tables)
+    return DynamoRecords(location, tables, clock)
+
+
 ENGINES: dict[str, Engine] = {
     "sqlite": Engine(in_folder, open_sqlite),
     "faulty": Engine(in_folder, open_faulty),
+    "dynamodb": Engine(lambda folder: dynamodb_url(), open_dynamodb, behind_network=True),
 }
