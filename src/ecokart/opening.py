@@ -83,7 +83,16 @@ def _open_queue(url: str, records: Records, clock: Clock) -> Queue:
     def in_records(url: str) -> Queue:
         return RecordsQueue(records, clock)
 
-    return _open("QUEUE_URL", url, {"records": (in_records, "records:")})
+    def sqs(url: str) -> Queue:
+        from ecokart.engines.queue_sqs import SqsQueue  # noqa: PLC0415
+
+        return SqsQueue(url, clock)
+
+    openers: Openers[Queue] = {
+        "records": (in_records, "records:"),
+        "sqs": (sqs, "sqs://eu-central-1/shop"),
+    }
+    return _open("QUEUE_URL", url, openers)
 
 
 def _open_cache(url: str) -> Cache:
@@ -144,9 +153,7 @@ def _open(variable: str, url: str, openers: Openers[P]) -> P:
         raise BadSetting(f"{called(variable)} is {shown(url)!r}, which {needs}.") from None
 
 
-def _dynamodb(
-    variable: str, url: str, tables: Iterable[Table[Any]], clock: Clock
-) -> DynamoRecords:
+def _dynamodb(variable: str, url: str, tables: Iterable[Table[Any]], clock: Clock) -> DynamoRecords:
     from ecokart.engines.records_dynamodb import DynamoRecords  # noqa: PLC0415
 
     try:

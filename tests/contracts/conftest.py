@@ -14,13 +14,13 @@ from ecokart.core.records import Table
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.cache_redis import RedisCache
 from ecokart.engines.fallback import FallbackCache, FallbackLive
-from ecokart.engines.faulty import Chaos, FaultyCache, FaultyLive, FaultyMail, FaultyQueue
+from ecokart.engines.faulty import Chaos, FaultyCache, FaultyLive, FaultyMail
 from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.live_redis import RedisLive
 from ecokart.engines.mail_disk import DiskMail
-from ecokart.engines.queue_records import JOBS, RecordsQueue
 from tests.clock import ManualClock
 from tests.contracts.openers import ENGINES
+from tests.contracts.queues import QUEUES, Pair, Passing, QueueEngine
 from tests.contracts.records_kept import TABLES, Storage
 from tests.servers import redis_url
 
@@ -37,10 +37,6 @@ LIVES: dict[str, Callable[[], Live]] = {
     "faulty": lambda: FaultyLive(MemoryLive(), Chaos(1)),
     "redis": lambda: RedisLive(redis_url()),
     "fallback": lambda: FallbackLive(RedisLive(redis_url())),
-}
-QUEUES: dict[str, Callable[[Records, ManualClock], Queue]] = {
-    "records": RecordsQueue,
-    "faulty": lambda records, clock: FaultyQueue(RecordsQueue(records, clock), Chaos(1)),
 }
 MAILS: dict[str, Callable[[Path], Mail]] = {
     "disk": lambda folder: DiskMail(folder, SENDER),
@@ -85,16 +81,25 @@ async def records(storage: Storage) -> Records:
 
 
 @pytest.fixture(params=sorted(QUEUES))
+def queue_engine(request: pytest.FixtureRequest) -> QueueEngine:
+    return QUEUES[request.param]
+
+
+@pytest.fixture
+def passing(queue_engine: QueueEngine, clock: ManualClock) -> Passing:
+    return Passing(clock, queue_engine.by_waiting)
+
+
+@pytest.fixture
 async def queues(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
-) -> AsyncIterator[tuple[Queue, Queue]]:
+    request: pytest.FixtureRequest, queue_engine: QueueEngine, tmp_path: Path, clock: ManualClock
+) -> AsyncIterator[Pair]:
     """Two instances over the same jobs, as two processes have."""
-    engine = ENGINES["sqlite"]
-    place = engine.place(tmp_path)
-    opened = [engine.open(place, [JOBS], clock) for _ in range(2)]
-    yield QUEUES[request.param](opened[0], clock), QUEUES[request.param](opened[1], clock)
-    for records in opened:
-        await records.close()
+    # Only who waits for a lease to end wants it short.
+    waits = "passing" in request.fixturenames
+    lease_seconds = Passing(clock, waits and queue_engine.by_waiting).lease_seconds
+    async with queue_engine.open(tmp_path, clock, lease_seconds) as queues:
+        yield queues
 
 
 @pytest.fixture

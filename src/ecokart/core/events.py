@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from ecokart.core.records import Table
+from ecokart.core.records import CommitTooLarge, Table
 
 if TYPE_CHECKING:
     from ecokart.core.ports import Ports
 
+# An event travels in a job, and the smallest queue takes 256 KB: with room for the job around it, and
+# for characters that take twice their bytes on the way.
+MAX_EVENT_BYTES = 120_000
 # What led to this: the request's id, carried along through every event that follows from it.
 cause: ContextVar[str] = ContextVar("cause", default="")
 
@@ -52,8 +55,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def outbox_entry(event: Event, event_id: str, at: datetime) -> OutboxEntry:
+    """What is kept of an event until it is handed on. Raises `CommitTooLarge`."""
     event = msgspec.structs.replace(event, id=event_id, at=at, cause=event.cause or cause.get())
-    return OutboxEntry(event_id, event.named(), at, msgspec.Raw(_encode(event)))
+    encoded = _encode(event)
+    if len(encoded) > MAX_EVENT_BYTES:
+        raise CommitTooLarge(f"The event {event.named()} takes {len(encoded)} bytes.")
+    return OutboxEntry(event_id, event.named(), at, msgspec.Raw(encoded))
 
 
 class Handler(NamedTuple):

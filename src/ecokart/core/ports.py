@@ -116,18 +116,27 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Depth(msgspec.Struct, frozen=True):
-    """What waits in a lane: jobs not finished, the age of the oldest, and the dead letters."""
+    """What waits in a lane: jobs not finished, the age of the oldest, and the dead letters.
+
+    The age is None where the engine can't tell it.
+    """
 
     waiting: int
-    oldest_seconds: float
+    oldest_seconds: float | None
     dead: int
 
 
 class Queue(Port, Protocol):
-    """Jobs in lanes, delivered at least once, in no promised order."""
+    """Jobs in lanes, delivered at least once, in no promised order. An event takes up to 120,000 bytes.
+
+    An engine that can't look at what waits promises less where it says so. Every handler bears it.
+    """
 
     async def send(self, jobs: Sequence[Job]) -> None:
-        """Keep the jobs durably. A job whose id still waits isn't added again."""
+        """Keep the jobs durably. A job whose id still waits isn't added again.
+
+        Without looking: a job that is sent again may be delivered again.
+        """
         ...
 
     async def receive(self, lane: str, *, limit: int, wait_seconds: float = 0) -> list[Delivery]:
@@ -142,7 +151,10 @@ class Queue(Port, Protocol):
         ...
 
     async def retry(self, delivery: Delivery, *, delay_seconds: float, error: str) -> None:
-        """Deliver the job again after the delay, with this attempt counted and the error kept."""
+        """Deliver the job again after the delay, with this attempt counted and the error kept.
+
+        Without looking: no error is kept until the job is buried.
+        """
         ...
 
     async def bury(self, delivery: Delivery, *, error: str) -> None:
@@ -150,7 +162,10 @@ class Queue(Port, Protocol):
         ...
 
     async def dead(self, *, after: Cursor | None = None, limit: int = 100) -> Page[Job]:
-        """The dead letters of all lanes, oldest first."""
+        """The dead letters of all lanes, oldest first.
+
+        Without looking: the oldest of some thousands, and none that another one looks at just now.
+        """
         ...
 
     async def redrive(self, job_ids: Sequence[str]) -> int:
@@ -158,7 +173,10 @@ class Queue(Port, Protocol):
         ...
 
     async def depth(self, lane: str, *, limit: int = 1000) -> Depth:
-        """What waits in the lane; beyond `limit` of a kind it stops counting."""
+        """What waits in the lane; beyond `limit` of a kind it stops counting.
+
+        Without looking: about so many, and of no known age.
+        """
         ...
 
 

@@ -76,8 +76,9 @@ class Metrics:
         depths = {} if matters["queue"] else await _depths(ports.queue, lanes)
         for lane in lanes:
             depth = depths.get(lane)
+            oldest_seconds = depth.oldest_seconds if depth else None
             self._waiting.labels(lane).set(depth.waiting if depth else math.nan)
-            self._oldest.labels(lane).set(depth.oldest_seconds if depth else math.nan)
+            self._oldest.labels(lane).set(math.nan if oldest_seconds is None else oldest_seconds)
             self._dead.labels(lane).set(depth.dead if depth else math.nan)
         return generate_latest(self._exposed), CONTENT_TYPE_LATEST
 
