@@ -200,12 +200,44 @@ async def test_addresses_are_kept_and_removed(shop: Shop, dana: dict[str, str]) 
 
 
 async def test_an_address_book_has_an_end(shop: Shop, dana: dict[str, str]) -> None:
-    for _ in range(MAX_ADDRESSES):
-        answer = await shop.client.post("/api/addresses", json=HOME, headers=dana)
+    for number in range(MAX_ADDRESSES):
+        another = HOME | {"street": f"Weg {number}"}
+        answer = await shop.client.post("/api/addresses", json=another, headers=dana)
         assert answer.status_code == 201
     answer = await shop.client.post("/api/addresses", json=HOME, headers=dana)
     assert (answer.status_code, answer.json()["code"]) == (409, "too_many_addresses")
     assert answer.json()["most"] == MAX_ADDRESSES
+
+
+async def test_the_same_address_is_kept_once(shop: Shop, dana: dict[str, str]) -> None:
+    first = await shop.client.post("/api/addresses", json=HOME, headers=dana)
+    again = await shop.client.post("/api/addresses", json=HOME, headers=dana)
+    assert again.json() == first.json()
+    await shop.client.post("/api/addresses", json=HOME | {"company": "Jo & Co."}, headers=dana)
+    kept = (await shop.client.get("/api/addresses", headers=dana)).json()["addresses"]
+    assert [saved["address"]["company"] for saved in kept] == ["", "Jo & Co."]
+
+
+@pytest.mark.parametrize(
+    ("country", "postal_code", "fits"),
+    [
+        ("DE", "34117", True),
+        ("DE", "3411", False),
+        ("AT", "5020", True),
+        ("AT", "50200", False),
+        ("CH", "8001", True),
+        ("CH", "80010", False),
+    ],
+)
+async def test_a_postal_code_is_one_of_its_country(
+    shop: Shop, dana: dict[str, str], country: str, postal_code: str, *, fits: bool
+) -> None:
+    address = HOME | {"country": country, "postalCode": postal_code}
+    answer = await shop.client.post("/api/addresses", json=address, headers=dana)
+    assert answer.status_code == (201 if fits else 422)
+    if not fits:
+        assert answer.json()["code"] == "wrong_postal_code"
+        assert answer.json()["errors"][0]["field"] == "postalCode"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,13 @@ from tests.features.conftest import DANA
 from tests.shop import Shop, running_shop
 
 MUG = "EK-020-GREEN"
-HOME = {"name": "Jo", "street": "Markt 1", "postalCode": "5020", "city": "Salzburg"}
+HOME = {
+    "name": "Jo",
+    "street": "Markt 1",
+    "postalCode": "5020",
+    "city": "Salzburg",
+    "country": "AT",
+}
 
 
 class CountingRecords:

@@ -307,6 +307,7 @@ async def test_what_is_on_its_way_cannot_be_called_off(shop: Shop) -> None:
         ({"email": "jo"}, "email"),
         ({"email": "jo@example.com\nBcc: all@example.com"}, "email"),
         ({"address": HOME | {"postalCode": ""}}, "address.postalCode"),
+        ({"address": HOME | {"postalCode": "50200"}}, "address.postalCode"),
         ({"address": {}}, "address.name"),
         ({"address": None}, "address"),
     ],

@@ -218,12 +218,20 @@ class TestCheckout:
         assert refused.status_code == 422
         for message in (
             "E-Mail-Adresse an, etwa",
-            "4 oder 5 Ziffern",
+            "in Deutschland 5 Ziffern",
             "Bitte geben Sie den Ort an",
         ):
             assert message in refused.text
         assert refused.text.count('aria-invalid="true"') == 3
         assert 'value="Lange Straße 5"' in refused.text
+
+    async def test_a_postcode_of_another_country_is_wrong(self, shop: Shop) -> None:
+        await buy(shop.client)
+        form = await checkout_form(shop.client) | ADDRESS | {"email": "guest@example.com"}
+        refused = await shop.client.post("/checkout", data=form | {"country": "AT"})
+        assert refused.status_code == 422
+        assert "in Österreich und der Schweiz 4" in refused.text
+        assert refused.text.count('aria-invalid="true"') == 1
 
     async def test_sold_in_the_meantime(self, shop: Shop, clock: ManualClock) -> None:
         await buy(shop.client, "EK-003", 2)

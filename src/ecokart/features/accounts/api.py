@@ -19,6 +19,7 @@ from ecokart.features.accounts.model import (
     ShortText,
     TooManyAddresses,
     WrongCredentials,
+    WrongPostalCode,
 )
 from ecokart.features.accounts.sign_in import AtSignIn, bring_along
 from ecokart.features.accounts.tokens import Tokens
@@ -156,11 +157,11 @@ async def list_addresses(request: Request) -> Response:
     "/api/addresses",
     takes=Address,
     gives={201: SavedAddressView},
-    problems=(TooManyAddresses,),
+    problems=(TooManyAddresses, WrongPostalCode),
     access=Access.CUSTOMER,
 )
 async def add_address(request: Request, body: Address) -> Response:
-    """Add an address."""
+    """Add an address. One that is there already is answered as it is."""
     saved = await transact(request.ports, service.add_address, _customer(request), body)
     return json(_address_view(saved), 201)
 

@@ -18,6 +18,7 @@ from ecokart.features.accounts.model import (
     Session,
     TooManyAddresses,
     WrongCredentials,
+    WrongPostalCode,
 )
 from ecokart.features.accounts.sign_in import AtSignIn, bring_along
 from ecokart.features.accounts.tokens import Tokens
@@ -99,6 +100,8 @@ async def add_address(request: Request) -> Response:
     address = convert(fields, Address)
     try:
         await transact(request.ports, service.add_address, _customer(request), address)
+    except WrongPostalCode:
+        return await _account(request, fields, {"postalCode"}, 422)
     except TooManyAddresses:
         return await _account(request, fields, {"full"}, 409)
     return see_other("/account#addresses")

@@ -127,8 +127,11 @@ async def customer(tx: Transaction, customer_id: str) -> Customer:
 
 
 async def add_address(tx: Transaction, customer_id: str, address: Address) -> SavedAddress:
-    """Raises `TooManyAddresses`."""
+    """Into the address book, where the same one is kept once. Raises `WrongPostalCode` and `TooManyAddresses`."""
+    address.check()
     owner = await customer(tx, customer_id)
+    if known := next((saved for saved in owner.addresses if saved.address == address), None):
+        return known
     if len(owner.addresses) >= MAX_ADDRESSES:
         raise TooManyAddresses(most=MAX_ADDRESSES)
     saved = SavedAddress(tx.new_id(), address)

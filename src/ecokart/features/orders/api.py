@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ecokart.core.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from ecokart.core.transaction import Transaction, transact
-from ecokart.features.accounts.model import Address, Email
+from ecokart.features.accounts.model import Address, Email, WrongPostalCode
 from ecokart.features.catalog.model import OutOfStock
 from ecokart.features.orders import service
 from ecokart.features.orders.model import (
@@ -100,6 +100,7 @@ class OrderList(msgspec.Struct, rename="camel"):
         CartEmpty,
         OutOfStock,
         EmailNeeded,
+        WrongPostalCode,
         BadIdempotencyKey,
         IdempotencyKeyReused,
         IdempotencyKeyInUse,
@@ -112,6 +113,7 @@ async def place_order(request: Request, body: NewOrder) -> Response:
 
     All of it or nothing: stock, order and cart change in one transaction. Paid by invoice.
     """
+    body.address.check(within="address.")
     owner, language = request.visitor.owner, language_of(request)
     email = body.email or request.visitor.email
     if owner is None:
@@ -162,7 +164,7 @@ async def cancel_order(request: Request, id: str) -> Response:  # noqa: A002
 def view(order: Order, language: str) -> OrderView:
     return OrderView(
         id=order.id,
-        user_id=None if order.owner.startswith("guest:") else order.owner,
+        user_id=None if order.owner is None or order.owner.startswith("guest:") else order.owner,
         email=order.email,
         items=[_item(line, language) for line in order.lines],
         goods_amount=order.goods.amount,

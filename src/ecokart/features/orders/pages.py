@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ecokart.core.errors import Problem
 from ecokart.core.transaction import transact
 from ecokart.features.accounts import service as accounts
-from ecokart.features.accounts.model import Address, Customer, Email
+from ecokart.features.accounts.model import Address, Customer, Email, WrongPostalCode
 from ecokart.features.cart import service as cart
 from ecokart.features.cart.model import Cart
 from ecokart.features.catalog.model import OutOfStock
@@ -55,7 +55,7 @@ async def order(request: Request) -> Response:
     """Buy what is in the basket. What hinders is said on the same page, with all that was typed."""
     fields, customer = await request.form_fields(), await _customer(request)
     address = _saved_address(customer, fields.get("address", ""))
-    wrong = set() if address else wrong_fields(fields, Address)
+    wrong = set() if address else _wrong_address(fields)
     if customer is None:
         wrong |= wrong_fields(fields, Reachable)
     if wrong:
@@ -200,6 +200,16 @@ def _prefilled(customer: Customer | None) -> dict[str, str]:
     return {"address": customer.addresses[-1].id if customer.addresses else "", "keep": "on"} | {
         "name": customer.name
     }
+
+
+def _wrong_address(fields: dict[str, str]) -> set[str]:
+    if wrong := wrong_fields(fields, Address):
+        return wrong
+    try:
+        convert(fields, Address).check()
+    except WrongPostalCode:
+        return {"postalCode"}
+    return set()
 
 
 def _saved_address(customer: Customer | None, address_id: str) -> Address | None:
