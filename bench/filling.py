@@ -111,7 +111,7 @@ def _model(products: Sequence[Product]) -> Order:
     now = datetime.now(UTC)
     return Order(
         id="",
-        owner="",
+        owner=None,
         email="gro@bench.example",
         address=ADDRESS,
         lines=lines,

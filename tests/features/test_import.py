@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ecokart.app import open_ports
@@ -23,7 +24,7 @@ from ecokart.features.accounts.model import CUSTOMERS, WrongCredentials
 from ecokart.features.catalog import service as catalog
 from ecokart.features.catalog.model import PRODUCTS, STOCK, NoSuchProduct
 from ecokart.features.imports.files import UnreadableFile
-from ecokart.features.orders.model import Status
+from ecokart.features.orders.model import ORDERS, Status
 from ecokart.settings import load
 from tests.clock import ManualClock
 from tests.features.invoices import everything, import_files, kept, line, orders, write
@@ -89,9 +90,17 @@ async def test_a_customer_is_an_account_that_nobody_can_sign_in_to(
 
 async def test_without_a_customer_the_order_belongs_to_nobody(ports: Ports, tmp_path: Path) -> None:
     outcome = await import_files(ports, write(tmp_path, line(CustomerID="")))
-    assert (await orders(ports))["imp-536365"].owner == ""
+    assert (await orders(ports))["imp-536365"].owner is None
     assert outcome.tally.anonymous == 1
+    assert not (await ports.records.query(ORDERS, "by_owner", "")).values
     assert not await everything(ports, CUSTOMERS)
+
+
+async def test_orders_of_nobody_from_before_are_read(ports: Ports, tmp_path: Path) -> None:
+    await import_files(ports, write(tmp_path, line(CustomerID="")))
+    order = (await orders(ports))["imp-536365"]
+    as_it_was = msgspec.json.encode(msgspec.structs.replace(order, owner=""))
+    assert ORDERS.load_body(1, as_it_was) == order
 
 
 async def test_a_repeated_article_stays_several_lines(ports: Ports, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def _order(part: _Part) -> PastOrder:
     first = part.sales[0]
     return PastOrder(
         id=part.order_id,
-        owner=f"{CUSTOMER}{first.customer}" if first.customer else "",
+        owner=f"{CUSTOMER}{first.customer}" if first.customer else None,
         country=first.country,
         lines=tuple([_line(sale) for sale in part.sales]),
         placed_at=first.at,

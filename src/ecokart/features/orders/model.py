@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -80,14 +81,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `owner` is who placed it: a customer's id, `guest:…`, or "" for orders from elsewhere.
+    """An order. `owner` is who placed it: a customer's id, `guest:…`, or None where nobody knows.
 
     Totals are gross; `taxes` says what is in them. `reference` names the order where it came from;
     `country` is where it went as that source writes it, for orders whose address isn't known.
     """
 
     id: str
-    owner: str
+    owner: str | None
     email: str
     language: str = "de"
     address: Address | None
@@ -123,9 +124,16 @@ def new_order_id(day: datetime) -> str:
     return f"EK-{day:%y%m%d}-{letters}"
 
 
+def _owned_by_nobody(order: dict[str, Any]) -> dict[str, Any]:
+    """In shape 1 nobody's orders had "" for an owner, and were indexed by it."""
+    return order | {"owner": order["owner"] or None}
+
+
 ORDERS = Table(
     "orders",
     Order,
     key="id",
     indexes={"by_owner": ("owner", "-placed_at"), "by_status": ("status", "-placed_at")},
+    shape=2,
+    upgrades={1: _owned_by_nobody},
 )

@@ -22,11 +22,11 @@ class OtherOrderHere(Conflict):
 class PastOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An order that was fulfilled elsewhere. `id` is given, so that it is known when it comes again.
 
-    `owner` is a customer's id, or "" where nobody knows; `country` is as the source writes it.
+    `owner` is a customer's id, or None where nobody knows; `country` is as the source writes it.
     """
 
     id: str
-    owner: str
+    owner: str | None
     country: str
     lines: tuple[OrderLine, ...]
     placed_at: datetime
