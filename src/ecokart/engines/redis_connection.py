@@ -62,12 +62,10 @@ async def ask(redis: Redis, *command: str | bytes | int, again: bool = False) ->
     """
     with in_words():
         async with asyncio.timeout(ANSWER_SECONDS):
-            try:
-                return await redis.execute_command(*command)
-            except ConnectionLost:
-                if not again:
-                    raise
-                return await redis.execute_command(*command)
+            if again:
+                with suppress(ConnectionLost):
+                    return await redis.execute_command(*command)
+            return await redis.execute_command(*command)
 
 
 async def version(redis: Redis) -> str:
