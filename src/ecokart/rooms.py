@@ -12,7 +12,7 @@ from enum import StrEnum
 from ecokart.copying.model import COPIES
 from ecokart.core.events import OUTBOX
 from ecokart.core.idempotency import MARKS
-from ecokart.core.worker import TIMERS
+from ecokart.core.timers import TIMERS
 from ecokart.features.accounts import api as accounts_api
 from ecokart.features.accounts import pages as accounts_pages
 from ecokart.features.accounts.model import CUSTOMERS, EMAILS, SESSIONS

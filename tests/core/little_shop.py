@@ -12,8 +12,9 @@ import msgspec
 from ecokart.core.events import OUTBOX, Event, Reactions
 from ecokart.core.ports import Ports, Records
 from ecokart.core.records import Page, T, Table, Write
+from ecokart.core.timers import TIMERS
 from ecokart.core.transaction import Transaction, transact
-from ecokart.core.worker import TIMERS, Worker
+from ecokart.core.worker import Worker
 from ecokart.engines.queue_records import JOBS
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ecokart.core.events import every
 from ecokart.core.ports import Ports
-from ecokart.core.worker import CLAIM, TIMERS
+from ecokart.core.timers import CLAIM, TIMERS
 from tests.clock import ManualClock
 from tests.core.little_shop import Start, everything, worker
 

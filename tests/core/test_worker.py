@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from ecokart.core.clock import new_id
 from ecokart.core.errors import Unavailable
-from ecokart.core.events import OUTBOX, cause, on
-from ecokart.core.ports import Job, Ports
+from ecokart.core.events import OUTBOX, cause, on, outbox_entry
+from ecokart.core.ports import Job, Ports, Records
+from ecokart.core.records import ABSENT, Cursor, Page, Put, T, Table
 from ecokart.core.transaction import Transaction, transact
 from ecokart.core.worker import (
     FIRST_DELAY_SECONDS,
@@ -277,6 +281,38 @@ async def test_an_event_whose_process_died_is_handed_on_by_another(
     assert await sweeper.relay_orphans() == 1
     assert await sweeper.drain() == 1
     assert ran == ["Ada"]
+
+
+class NewestFirst:
+    """Records that list a table from its end, as an engine without order may."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def scan(
+        self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
+    ) -> Page[T]:
+        found = await self._records.scan(table, limit=10_000)
+        start = int(after[0]) if after else 0
+        end = start + limit
+        following = (end, "") if end < len(found.values) else None
+        return Page(found.values[::-1][start:end], found.versions[::-1][start:end], following)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._records, name)
+
+
+async def test_an_orphan_is_found_in_a_long_outbox_of_any_order(
+    ports: Ports, clock: ManualClock
+) -> None:
+    await greeted(ports, "Ada")
+    clock.advance(minutes=1)
+    for _ in range(25):  # pages of events that others have in hand
+        entries = [outbox_entry(Greeted(guest="Bo"), new_id(), clock.now()) for _ in range(100)]
+        await ports.records.commit([Put(OUTBOX, entry, ABSENT) for entry in entries])
+    records = cast(Records, NewestFirst(ports.records))
+    sweeper = worker(replace(ports, records=records), note)
+    assert [await sweeper.relay_orphans() for _ in range(4)] == [0, 0, 1, 0]
 
 
 async def test_two_processes_that_hand_on_the_same_event_make_one_job(

@@ -17,7 +17,8 @@ from ecokart.core.clock import SystemClock
 from ecokart.core.events import Reactions, every
 from ecokart.core.ports import Ports
 from ecokart.core.records import ABSENT, Put, Table
-from ecokart.core.worker import TIMERS, Worker
+from ecokart.core.timers import TIMERS
+from ecokart.core.worker import Worker
 from ecokart.opening import JOBS, open_engines
 from ecokart.settings import load
 

@@ -14,15 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from datetime import timedelta
 from functools import partial
 
 import msgspec
 
 from ecokart.core.events import OUTBOX, Event, Handler, OutboxEntry, Reactions, Timer, cause
 from ecokart.core.ports import Delivery, Job, Ports
-from ecokart.core.records import ABSENT, ANY, Delete, Put, Table, WriteConflict
+from ecokart.core.records import ANY, Cursor, Delete
+from ecokart.core.timers import is_cancelled, run_if_due
 
 MAX_ATTEMPTS = 8
 FIRST_DELAY_SECONDS = 0.5
@@ -43,21 +44,10 @@ RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.
 ORPHANED_AFTER = timedelta(seconds=3)
 SWEEP_SECONDS = 2.0
-CLAIM = timedelta(minutes=2)
+SWEEP_PAGES = 10  # of a long outbox, at each look
 LONGEST_ERROR = 2000  # characters kept of why a job failed
 
 log = logging.getLogger("ecokart.worker")
-
-
-class TimerClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """When a timer is due next, and until when the process that runs it now has it to itself."""
-
-    name: str
-    due_at: datetime
-    claimed_until: datetime
-
-
-TIMERS = Table("timers", TimerClaim, key="name")
 
 
 class Worker:
@@ -74,6 +64,7 @@ class Worker:
         self.reactions = reactions
         self._express_timeout_seconds = express_timeout_seconds
         self._stopping = asyncio.Event()
+        self._looked_at: Cursor | None = None  # how far into a long outbox
         self._in_hand: set[str] = set()  # outbox entries whose handlers run here now
 
     async def run(self) -> None:
@@ -115,7 +106,8 @@ class Worker:
 
     async def run_due_timers(self) -> None:
         """Run each timer that is due, all at once, but none that is claimed already."""
-        await asyncio.gather(*map(self._run_if_due, self.reactions.timers.values()))
+        timers = self.reactions.timers.values()
+        await asyncio.gather(*[run_if_due(self.ports, timer) for timer in timers])
 
     # The relay.
 
@@ -171,12 +163,28 @@ class Worker:
         self, older_than: timedelta = ORPHANED_AFTER, sparing: Collection[str] = ()
     ) -> int:
         """Hand on what lies in the outbox longer than that: nobody else will. Says how many there were."""
-        page = await self.ports.records.scan(OUTBOX, limit=RELAY_BATCH)
         horizon = self.ports.clock.now() - older_than
-        entries = [e for e in page.values if e.at <= horizon and e.id not in sparing]
-        if entries:
-            await self.relay(entries)
-        return len(entries)
+        async for page in self._outbox():
+            if entries := [e for e in page if e.at <= horizon and e.id not in sparing]:
+                await self.relay(entries)
+                return len(entries)
+        return 0
+
+    async def _outbox(self) -> AsyncIterator[list[OutboxEntry]]:
+        """The first page of the outbox, where most engines have what is oldest, and some of the others.
+
+        An engine may list it in any order; so the next look goes on where this one ends.
+        """
+        scan = self.ports.records.scan
+        page = await scan(OUTBOX, limit=RELAY_BATCH)
+        yield page.values
+        after = self._looked_at or page.after
+        for _ in range(SWEEP_PAGES):
+            if after is None:
+                break
+            page = await scan(OUTBOX, after=after, limit=RELAY_BATCH)
+            self._looked_at = after = page.after
+            yield page.values
 
     async def _handoff_loop(self, react: Callable[[list[OutboxEntry]], Awaitable[None]]) -> None:
         handoff = self.ports.handoff
@@ -226,7 +234,8 @@ class Worker:
     async def _handle(self, delivery: Delivery) -> Delivery | None:
         """Run a job's handler. Gives back the delivery if it succeeded; else it is retried or buried."""
         job = delivery.job
-        if job.attempts >= MAX_ATTEMPTS:  # the last one wasn't given back: it took its process along
+        if job.attempts >= MAX_ATTEMPTS:
+            # The last attempt wasn't given back: it took its process along.
             deadly = RuntimeError(f"It was begun {job.attempts} times and never came to an end.")
             await self._give_back(delivery, deadly, last=True)
             return None
@@ -244,7 +253,7 @@ class Worker:
             async with asyncio.timeout(HANDLER_TIMEOUT_SECONDS):
                 await self._react(handler, event)
         except (Exception, asyncio.CancelledError) as error:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             await self._give_back(delivery, error, last=job.attempts + 1 >= MAX_ATTEMPTS)
             return None
@@ -281,35 +290,15 @@ class Worker:
 
     async def _timer_loop(self, timer: Timer) -> None:
         while not self._stopping.is_set():
-            await self._run_if_due(timer)
+            await run_if_due(self.ports, timer)
             await _at_most(1.0, self._stopping.wait())
-
-    async def _run_if_due(self, timer: Timer) -> None:
-        now, records = self.ports.clock.now(), self.ports.records
-        found = await records.get(TIMERS, timer.name)
-        if found and (found.value.due_at > now or found.value.claimed_until > now):
-            return
-        claim = TimerClaim(name=timer.name, due_at=now, claimed_until=now + CLAIM)
-        try:
-            await records.commit([Put(TIMERS, claim, found.version if found else ABSENT)])
-        except WriteConflict:
-            return  # another process has it
-        try:
-            async with asyncio.timeout(CLAIM.total_seconds()):
-                await timer.run(self.ports)
-        except (Exception, asyncio.CancelledError):
-            if _is_cancelled():
-                raise  # this process ends: another one takes over when the claim has ended
-            log.exception("timer failed", extra={"timer": timer.name})
-        done = TimerClaim(name=timer.name, due_at=now + timer.every, claimed_until=now)
-        await records.commit([Put(TIMERS, done, ANY)])
 
     async def _keep(self, loop: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping.is_set():
             try:
                 await loop()
             except (Exception, asyncio.CancelledError):
-                if _is_cancelled():
+                if is_cancelled():
                     raise
                 log.exception("the worker stumbled")
                 await _at_most(1.0, self._stopping.wait())
@@ -319,12 +308,6 @@ def retry_delay_seconds(attempts: int) -> float:
     """Exponential back-off with full jitter above a half: 0.5 s, 1 s, 2 s … up to five minutes."""
     ceiling: float = min(FIRST_DELAY_SECONDS * 2**attempts, LONGEST_DELAY_SECONDS)
     return ceiling * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody cancels this very task; a handler may also raise CancelledError of its own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _at_most(seconds: float, awaitable: Awaitable[object]) -> None:
