@@ -108,13 +108,13 @@ def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
 
 @main.group()
 def tables() -> None:
-    """The tables of DynamoDB, which must be made before the shop starts."""
+    """The tables of DynamoDB and the queues of SQS, which must be made before the shop starts."""
 
 
 @tables.command(name="create")
 @click.option("--refill", is_flag=True, help="Go through the old records for attributes they lack.")
 def create_tables(*, refill: bool) -> None:
-    """Make the tables that are missing, and add to older ones what is declared since.
+    """Make the tables and queues that are missing, and add to older ones what is declared since.
 
     Running it again changes nothing. Needed after every release that says so, before it starts.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,11 +25,13 @@ from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.settings import BadSetting, Settings, called, shown, unusable
 
 if TYPE_CHECKING:
+    from ecokart.engines.queue_sqs import SqsQueue
     from ecokart.engines.records_dynamodb import DynamoRecords
     from ecokart.engines.records_dynamodb_tables import Making
 
-__all__ = ["JOBS", "making_tables", "open_engines", "open_records"]
+__all__ = ["JOBS", "making_queues", "making_tables", "open_engines", "open_records"]
 
+SQS = "sqs://eu-central-1/shop"
 P = TypeVar("P")
 # From a URL's scheme to what opens the engine, and how such a URL looks.
 Openers = Mapping[str, tuple[Callable[[str], P], str]]
@@ -79,18 +82,26 @@ async def making_tables(
         await records.close()
 
 
+@asynccontextmanager
+async def making_queues(settings: Settings, clock: Clock) -> AsyncIterator[SqsQueue | None]:
+    """The queue that the settings name, if its lanes have to be made; else None."""
+    if not settings.queue_url.startswith("sqs:"):
+        yield None
+        return
+    queue = _open("QUEUE_URL", settings.queue_url, {"sqs": (partial(_sqs, clock=clock), SQS)})
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
 def _open_queue(url: str, records: Records, clock: Clock) -> Queue:
     def in_records(url: str) -> Queue:
         return RecordsQueue(records, clock)
 
-    def sqs(url: str) -> Queue:
-        from ecokart.engines.queue_sqs import SqsQueue  # noqa: PLC0415
-
-        return SqsQueue(url, clock)
-
     openers: Openers[Queue] = {
         "records": (in_records, "records:"),
-        "sqs": (sqs, "sqs://eu-central-1/shop"),
+        "sqs": (partial(_sqs, clock=clock), SQS),
     }
     return _open("QUEUE_URL", url, openers)
 
@@ -151,6 +162,12 @@ def _open(variable: str, url: str, openers: Openers[P]) -> P:
         extra = {"asyncpg": "postgresql", "redis": "redis"}.get(str(error.name), "aws")
         needs = f"needs more than the shop alone: pip install 'ecokart[{extra}]'"
         raise BadSetting(f"{called(variable)} is {shown(url)!r}, which {needs}.") from None
+
+
+def _sqs(url: str, clock: Clock) -> SqsQueue:
+    from ecokart.engines.queue_sqs import SqsQueue  # noqa: PLC0415
+
+    return SqsQueue(url, clock)
 
 
 def _dynamodb(variable: str, url: str, tables: Iterable[Table[Any]], clock: Clock) -> DynamoRecords:

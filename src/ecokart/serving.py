@@ -29,7 +29,7 @@ from ecokart.features.accounts.demo import PEOPLE
 from ecokart.features.imports import service as imports
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
-from ecokart.opening import making_tables, open_records
+from ecokart.opening import making_queues, making_tables, open_records
 from ecokart.rooms import JOB_MODULES, TABLES, Service
 from ecokart.settings import BadSetting, Settings
 from ecokart.supervising import Supervisor
@@ -218,12 +218,15 @@ def _has_stopped() -> bool:
 
 
 async def make_tables(settings: Settings, *, refill: bool) -> None:
-    """Make the tables that the shop needs, or bring older ones up to what it keeps now."""
+    """Make the tables and queues that the shop needs, or bring older ones up to what it needs now."""
     async with making_tables(settings, TABLES, SystemClock()) as making:
         if making is None:
             click.echo(BY_THEMSELVES)
         else:
             await making.make(click.echo, refill=refill)
+    async with making_queues(settings, SystemClock()) as queue:
+        if queue is not None:
+            await queue.create(Reactions(JOB_MODULES).lanes, click.echo)
 
 
 async def show_tables(settings: Settings) -> None:

@@ -14,11 +14,13 @@ from collections.abc import Callable, Collection, Sequence
 from msgspec.structs import replace
 
 from ecokart.core.clock import Clock
+from ecokart.core.errors import Unavailable
 from ecokart.core.ports import Delivery, Depth, Job
 from ecokart.core.records import Cursor, Page
 from ecokart.engines.queue_sqs_client import (
     BATCH,
     LONGEST_POLL_SECONDS,
+    MAKES_THEM,
     NotOurs,
     Place,
     SqsClient,
@@ -125,8 +127,10 @@ class SqsQueue:
 
     async def ping(self) -> str:
         place = self._client.place
-        lanes = await self._client.names(f"{place.prefix}-")
-        return f"SQS in {place.region} ({len(lanes)} queues of {place.prefix})"
+        queues = await self._client.names(f"{place.prefix}-")
+        if not queues:
+            raise Unavailable(f"SQS has no queue {place.prefix}-…: {MAKES_THEM}.")
+        return f"SQS in {place.region}, {len(queues)} queues"
 
     async def close(self) -> None:
         await self._client.close()

@@ -30,6 +30,7 @@ RETENTION_SECONDS = 14 * 24 * 3600  # longer SQS keeps nothing
 Entry = dict[str, Any]
 Answer = dict[str, Any]
 
+MAKES_THEM = "`ecokart tables create` makes what is missing"
 T = TypeVar("T")
 KEYS = ("aws_access_key_id", "aws_secret_access_key")
 
@@ -109,8 +110,7 @@ class SqsClient:
             return await self.call(action, polls_seconds=polls_seconds, QueueUrl=url, **request)
         except NoQueue:
             self._urls.pop(queue, None)
-            made = "`ecokart tables create` makes it"
-            raise Unavailable(f"There is no queue {queue} in SQS: {made}.") from None
+            raise Unavailable(f"SQS has no queue {queue}: {MAKES_THEM}.") from None
 
     async def call(self, action: str, *, polls_seconds: int = 0, **request: Any) -> Answer:
         """The answer to one request. Raises `NoQueue`, `NotOurs` and `Unavailable`."""
