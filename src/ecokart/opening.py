@@ -60,11 +60,15 @@ def open_records(variable: str, url: str, tables: Iterable[Table[Any]], clock: C
         except sqlite3.Error as error:
             raise BadSetting(unusable(variable, url, error)) from None
 
+    def postgresql(url: str) -> Records:
+        return _postgresql(variable, url, tables, clock)
+
     def dynamodb(url: str) -> Records:
         return _dynamodb(variable, url, tables, clock)
 
     openers: Openers[Records] = {
         "sqlite": (sqlite, "sqlite:///file.db"),
+        "postgresql": (postgresql, "postgresql://user:password@host/database"),
         "dynamodb": (dynamodb, "dynamodb://eu-central-1/shop"),
     }
     return _open(variable, url, openers)
@@ -168,6 +172,15 @@ def _sqs(url: str, clock: Clock) -> SqsQueue:
     from ecokart.engines.queue_sqs import SqsQueue  # noqa: PLC0415
 
     return SqsQueue(url, clock)
+
+
+def _postgresql(variable: str, url: str, tables: Iterable[Table[Any]], clock: Clock) -> Records:
+    from ecokart.engines.records_postgres import PostgresRecords  # noqa: PLC0415
+
+    try:
+        return PostgresRecords(url, tables, clock)
+    except ValueError as error:
+        raise BadSetting(unusable(variable, url, error)) from None
 
 
 def _dynamodb(variable: str, url: str, tables: Iterable[Table[Any]], clock: Clock) -> DynamoRecords:

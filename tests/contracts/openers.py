@@ -15,10 +15,11 @@ from ecokart.core.ports import Records
 from ecokart.core.records import Table
 from ecokart.engines.faulty import Chaos, FaultyRecords
 from ecokart.engines.records_dynamodb import DynamoRecords
+from ecokart.engines.records_postgres import PostgresRecords
 from ecokart.engines.records_sqlite import SqliteRecords
 from tests.contracts.records_kept import Opener
 from tests.dynamodb import make_tables
-from tests.servers import dynamodb_url
+from tests.servers import dynamodb_url, postgresql_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,13 @@ def open_dynamodb(location: str, tables: Iterable[Table[Any]], clock: Clock) -> 
     return DynamoRecords(location, tables, clock)
 
 
+def open_postgresql(location: str, tables: Iterable[Table[Any]], clock: Clock) -> Records:
+    return PostgresRecords(location, tables, clock)
+
+
 ENGINES: dict[str, Engine] = {
     "sqlite": Engine(in_folder, open_sqlite),
     "faulty": Engine(in_folder, open_faulty),
+    "postgresql": Engine(lambda folder: postgresql_url(), open_postgresql, behind_network=True),
     "dynamodb": Engine(lambda folder: dynamodb_url(), open_dynamodb, behind_network=True),
 }
