@@ -30,10 +30,9 @@ ADDRESS = Address(
 )
 
 
-async def add_products(records: Records, count: int) -> None:
+async def add_products(records: Records, count: int, now: datetime) -> None:
     """So many more products, each a variation of a demo one, with stock of every variant."""
     models = (await records.scan(PRODUCTS, limit=1000)).values
-    now = datetime.now(UTC)
     await _keep(records, _products(models, count, now))
 
 

@@ -116,7 +116,7 @@ async def opened(folder: Path, url: str, products: int, orders: int) -> AsyncIte
     demo = await _keys_of(records, STOCK)
     crowd = Crowd(ports, Tokens(settings.secret), demo, await passwords.hashed(PASSWORD))
     await crowd.stock_up()
-    await add_products(records, products)
+    await add_products(records, products, ports.clock.now())
     crowd.skus = await _keys_of(records, STOCK)
     (regular,) = await crowd.come([[]])
     await add_orders(records, orders, regular.id)
