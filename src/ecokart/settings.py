@@ -54,9 +54,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _about("Where records are: `sqlite:///file.db` (relative) or `sqlite:////srv/file.db`."),
     ] = ""
-    queue_url: Annotated[str, _about("Where jobs wait: `records:` keeps them in the records.")] = (
-        "records:"
-    )
+    queue_url: Annotated[
+        str,
+        _about(
+            "Where jobs wait: `records:` keeps them in the records, `sqs://region/prefix` in SQS."
+        ),
+    ] = "records:"
     cache_url: Annotated[
         str,
         _about(
