@@ -55,7 +55,9 @@ class TestStorefront:
         monkeypatch.setattr(type(shop.ports.records), "get", read)
         monkeypatch.setattr(type(shop.ports.records), "query", read)
         for path in ("/", "/products", "/categories/pantry", "/products/prod-001", "/shipping"):
-            assert (await shop.client.get(path)).status_code == 200
+            page = await shop.client.get(path)
+            assert page.status_code == 200
+            assert '<a href="/api">' in page.text
 
     async def test_it_answers_in_the_language_asked_for_and_then_chosen(self, shop: Shop) -> None:
         english = {"accept-language": "en-GB"}
