@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
-from email.message import EmailMessage
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from ecokart.core.errors import Unavailable
-from ecokart.core.ports import Job, Ports
+from ecokart.core.ports import Job, Letter, Ports
 from ecokart.core.records import ABSENT, OutcomeUnknown, Put
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.faulty import Chaos, Faults, faulty
@@ -164,7 +163,7 @@ async def test_a_queue_that_fails_did_nothing(unsound: Ports, chaos: Chaos) -> N
 async def test_refused_mail_was_not_sent(unsound: Ports, chaos: Chaos, tmp_path: Path) -> None:
     chaos.faults = Faults(mail_refused=1)
     with pytest.raises(Unavailable):
-        await unsound.mail.send(EmailMessage(), message_id="m")
+        await unsound.mail.send(Letter(to="a@example.com", subject="", text=""), message_id="m")
     assert list((tmp_path / "mail").iterdir()) == []
 
 

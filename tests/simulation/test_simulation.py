@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from email.message import EmailMessage
 from itertools import count
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from ecokart.core.ports import Letter
 from ecokart.core.records import Adjust
 from ecokart.core.transaction import Transaction
 from ecokart.engines.mail_disk import DiskMail
@@ -90,8 +90,8 @@ def _with_nameless_mails(patch: pytest.MonkeyPatch) -> None:
     """A mail engine that can't tell that it sent this before."""
     send, number = DiskMail.send, count()
 
-    async def nameless(self: DiskMail, message: EmailMessage, *, message_id: str) -> None:
-        await send(self, message, message_id=f"{message_id}.{next(number)}")
+    async def nameless(self: DiskMail, letter: Letter, *, message_id: str) -> None:
+        await send(self, letter, message_id=f"{message_id}.{next(number)}")
 
     patch.setattr(DiskMail, "send", nameless)
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.message import EmailMessage
 from typing import Any, Protocol
 
 import msgspec
@@ -222,11 +221,24 @@ class Live(Port, Protocol):
         ...
 
 
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail to one person, as text and, where there is one, as HTML too."""
+
+    to: str
+    name: str = ""
+    subject: str
+    text: str
+    html: str = ""
+
+
 class Mail(Port, Protocol):
     """Sends mail. `message_id` makes sending again harmless where the engine can know."""
 
-    async def send(self, message: EmailMessage, *, message_id: str) -> None:
-        """Hand the message over for good, or raise `Unavailable`. The engine adds From, Date and Message-ID."""
+    async def send(self, letter: Letter, *, message_id: str) -> None:
+        """Hand the letter over for good, or raise `Unavailable`. The engine adds From, Date and Message-ID.
+
+        Raises `Invalid` for an address that no mail can go to.
+        """
         ...
 
 

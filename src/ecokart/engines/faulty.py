@@ -12,11 +12,21 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.message import EmailMessage
 from random import Random
 
 from ecokart.core.errors import Unavailable
-from ecokart.core.ports import Cache, Delivery, Depth, Job, Live, Mail, Ports, Queue, Records
+from ecokart.core.ports import (
+    Cache,
+    Delivery,
+    Depth,
+    Job,
+    Letter,
+    Live,
+    Mail,
+    Ports,
+    Queue,
+    Records,
+)
 from ecokart.core.records import Cursor, OutcomeUnknown, Page, Sortable, T, Table, Versioned, Write
 
 
@@ -272,10 +282,10 @@ class FaultyMail:
     def __init__(self, mail: Mail, chaos: Chaos) -> None:
         self._mail, self._chaos = mail, chaos
 
-    async def send(self, message: EmailMessage, *, message_id: str) -> None:
+    async def send(self, letter: Letter, *, message_id: str) -> None:
         await self._chaos.may_delay()
         self._chaos.may_fail(self._chaos.faults.mail_refused, "The mail")
-        await self._mail.send(message, message_id=message_id)
+        await self._mail.send(letter, message_id=message_id)
 
     async def ping(self) -> str:
         self._chaos.may_fail(self._chaos.faults.mail_refused, "The mail")

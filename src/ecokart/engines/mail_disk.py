@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import re
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import localtime, parseaddr
+from datetime import datetime
 from pathlib import Path
 
 from ecokart.core.errors import Unavailable
+from ecokart.core.ports import Letter
+from ecokart.engines.mail_message import compose, safe_name
 
 
 class DiskMail:
@@ -21,15 +19,12 @@ class DiskMail:
         self._folder, self._sender = folder, sender
         folder.mkdir(parents=True, exist_ok=True)
 
-    async def send(self, message: EmailMessage, *, message_id: str) -> None:
-        name = _name(message_id)
-        envelope = EmailMessage(policy=SMTP)
-        envelope["From"] = self._sender
-        envelope["Date"] = localtime()
-        envelope["Message-ID"] = f"<{name}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
-        content = envelope.as_bytes().rstrip() + b"\r\n" + message.as_bytes(policy=SMTP)
+    async def send(self, letter: Letter, *, message_id: str) -> None:
+        path = self._folder / f"{safe_name(message_id)}.eml"
+        now = datetime.now().astimezone()
+        content = compose(letter, sender=self._sender, message_id=message_id, at=now)
         try:
-            await asyncio.to_thread(self._write, self._folder / f"{name}.eml", content)
+            await asyncio.to_thread(self._write, path, content)
         except OSError as error:
             raise Unavailable(f"The mail can't be written: {error}.") from error
 
@@ -49,11 +44,3 @@ class DiskMail:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-
-
-def _name(message_id: str) -> str:
-    """The id where a file can be named so; else what can, and a digest, so that no two ids share a file."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", message_id)[:100]
-    if name != message_id:
-        name += "-" + hashlib.sha256(message_id.encode(errors="replace")).hexdigest()[:16]
-    return name

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from email.message import EmailMessage
-from email.policy import SMTP
 from functools import partial
 
 from ecokart.core.i18n import format_date, format_money, gettext
+from ecokart.core.ports import Letter
 from ecokart.features.orders.model import Order
 
 
-def confirmation(order: Order) -> EmailMessage:
+def confirmation(order: Order) -> Letter:
     """What was ordered, what it costs, where it goes. The sender is the mail engine's to set."""
     _ = partial(gettext, order.language)
-    message = EmailMessage(policy=SMTP)
-    message["To"] = order.email
-    message["Subject"] = _("Your order %(number)s", number=order.id)
     name = order.address.name if order.address else ""
     parts = [
         _("Hello %(name)s,", name=name),
@@ -31,9 +27,12 @@ def confirmation(order: Order) -> EmailMessage:
     if order.address:
         place = f"{order.address.postal_code} {order.address.city} ({order.address.country})"
         parts.append("\n".join([_("We deliver to:"), name, order.address.street, place]))
-    # Quoted-printable passes every mail server, and the library writes it without copying the message.
-    message.set_content("\n\n".join([*parts, "Ecokart"]) + "\n", cte="quoted-printable")
-    return message
+    return Letter(
+        to=order.email,
+        name=name,
+        subject=_("Your order %(number)s", number=order.id),
+        text="\n\n".join([*parts, "Ecokart"]) + "\n",
+    )
 
 
 def _goods(order: Order) -> str:
