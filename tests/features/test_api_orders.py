@@ -90,7 +90,7 @@ async def test_an_order_goes_its_way_and_is_confirmed_by_mail(
     assert found["history"][1]["at"] == "2026-03-02T09:01:00Z"
     (file,) = (shop.app.settings.data_dir / "mail").glob("*.eml")
     mail = message_from_bytes(file.read_bytes(), policy=policy.default)
-    assert mail["To"] == "jo@example.com"
+    assert mail["To"].addresses[0].addr_spec == "jo@example.com"
     assert order["id"] in mail["Subject"]
     assert "19,80" in mail.get_content()
 
