@@ -46,8 +46,8 @@ async def replay(tx: Transaction, mark_id: str, fingerprint: str) -> Mark | None
 
 
 def remember(tx: Transaction, mark_id: str, fingerprint: str, status: int, answer: bytes) -> None:
-    """Keep the answer for 24 hours."""
-    tx.put(
+    """Keep the answer for 24 hours. If there is one already, the transaction doesn't hold."""
+    tx.add(
         MARKS,
         Mark(
             id=mark_id,
