@@ -150,6 +150,14 @@ def copy(source_url: str, target_url: str, *, final: bool) -> None:
 
 
 @main.command()
+def doctor() -> None:
+    """Show what the settings point to, what answers there, and what is wrong; ends with 1 if anything is."""
+    from ecokart import doctor as examining  # noqa: PLC0415
+
+    sys.exit(0 if _run(examining.doctor) else 1)
+
+
+@main.command()
 def settings() -> None:
     """Print every setting with its default, as docs/settings.md."""
     click.echo(page(), nl=False)

@@ -42,10 +42,10 @@ def open_engines(settings: Settings, tables: Iterable[Table[Any]], clock: Clock)
     records = open_records("RECORDS_URL", settings.records_url, tables, clock)
     return Ports(
         records=records,
-        queue=_open_queue(settings.queue_url, records, clock),
-        cache=_open_cache(settings.cache_url),
-        live=_open_live(settings.live_url),
-        mail=_open_mail(settings),
+        queue=open_queue(settings.queue_url, records, clock),
+        cache=open_cache(settings.cache_url),
+        live=open_live(settings.live_url),
+        mail=open_mail(settings),
         clock=clock,
     )
 
@@ -99,7 +99,9 @@ async def making_queues(settings: Settings, clock: Clock) -> AsyncIterator[SqsQu
         await queue.close()
 
 
-def _open_queue(url: str, records: Records, clock: Clock) -> Queue:
+def open_queue(url: str, records: Records, clock: Clock) -> Queue:
+    """The queue at a URL. Raises `BadSetting`, as all of these do."""
+
     def in_records(url: str) -> Queue:
         return RecordsQueue(records, clock)
 
@@ -110,7 +112,9 @@ def _open_queue(url: str, records: Records, clock: Clock) -> Queue:
     return _open("QUEUE_URL", url, openers)
 
 
-def _open_cache(url: str) -> Cache:
+def open_cache(url: str) -> Cache:
+    """The cache at a URL; one that goes on in this process's memory while its server is away."""
+
     def memory(url: str) -> Cache:
         return MemoryCache()
 
@@ -123,7 +127,9 @@ def _open_cache(url: str) -> Cache:
     return _open("CACHE_URL", url, {"memory": (memory, "memory:"), **_redis(redis)})
 
 
-def _open_live(url: str) -> Live:
+def open_live(url: str) -> Live:
+    """Publish and subscribe at a URL; within this process while the server is away."""
+
     def memory(url: str) -> Live:
         return MemoryLive()
 
@@ -143,7 +149,9 @@ def _redis(opener: Callable[[str], P]) -> Openers[P]:
     }
 
 
-def _open_mail(settings: Settings) -> Mail:
+def open_mail(settings: Settings) -> Mail:
+    """What sends the shop's mail, as the settings say."""
+
     def disk(url: str) -> Mail:
         try:
             return DiskMail(_path(urlsplit(url).path), settings.mail_from)

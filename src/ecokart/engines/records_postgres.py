@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import asyncpg
 
@@ -108,6 +109,11 @@ class PostgresRecords:
     async def ping(self) -> str:
         ((version,),) = await self._fetch("SELECT current_setting('server_version')")
         return f"PostgreSQL {version.split()[0]}"
+
+    async def server_time(self) -> datetime:
+        """Now, by the database's clock, in UTC."""
+        ((now,),) = await self._fetch("SELECT clock_timestamp()")
+        return cast(datetime, now)
 
     async def close(self) -> None:
         if self._closed:
