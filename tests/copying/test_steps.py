@@ -21,6 +21,7 @@ from ecokart.copying.model import (
     place,
     refuse_unfinished,
 )
+from ecokart.copying.patience import PAGE
 from ecokart.core.ports import Records
 from ecokart.core.records import ABSENT, ANY, MAX_RECORD_BYTES, Adjust, Delete, Put, Table
 from ecokart.engines.records_sqlite import SqliteRecords
@@ -38,7 +39,7 @@ from tests.contracts.records_kept import (
 )
 
 FROM, TO = "sqlite:///from.db", "sqlite:///to.db"
-MANY = 2500  # notes: more than two pages
+MANY = 2 * PAGE + 500  # notes, on three pages
 
 Open = Callable[..., Records]
 
@@ -148,7 +149,7 @@ async def test_an_interrupted_copy_goes_on(
     await source.commit([Put(NOTES, Note(id="n0000", text="changed"), ANY)])
     again = ShopCopy(source, target, TABLES, clock)
     begun = await again.begin(FROM, TO)
-    assert begun.tables["notes"].records == 1000
+    assert begun.tables["notes"].records == PAGE
     await again.copy_all(begun, quietly)
     assert differing(await again.verify(quietly)) == {"notes": ["n0000"]}
     assert await again.catch_up(quietly) == 1

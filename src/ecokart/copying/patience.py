@@ -12,7 +12,7 @@ from ecokart.core.records import Cursor, Page, T, Table
 
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 0.25
-PAGE = 1000  # records of a table in memory at once, and their commits under way at once
+PAGE = 2000  # records of a table in memory at once, and their commits under way at once
 
 R = TypeVar("R")
 
