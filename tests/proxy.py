@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from typing import Self
+from typing import Any, Self
+from weakref import WeakSet
 
 HOST = "127.0.0.1"
 MOST_BYTES = 1 << 20
@@ -34,11 +35,13 @@ class Proxy:
     def __init__(self, port: int, host: str = HOST) -> None:
         self.port = 0
         self.cuts = 0
+        self.for_good = False
         # Asked of each message of each client: how to cut it, or None to let it through.
         self.decide: Callable[[], Cut | None] = lambda: None
         self._upstream = (host, port)
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._links: WeakSet[_Link] = WeakSet()
 
     async def __aenter__(self) -> Self:
         await self.restore()
@@ -47,9 +50,12 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         await self.refuse()
 
-    def cut(self, how: Cut, *, after: int = 0) -> None:
-        """Cut once: the next message from now on, or the one that comes `after` so many."""
-        left = after
+    def cut(self, how: Cut, *, after: int = 0, for_good: bool = False) -> None:
+        """Cut once: the next message from now on, or the one that comes `after` so many.
+
+        `for_good`: from that moment on it is as if the server were gone, but for what this cut lets through.
+        """
+        left, self.for_good = after, for_good
 
         def decide() -> Cut | None:
             nonlocal left
@@ -58,12 +64,17 @@ class Proxy:
 
         self.decide = decide
 
-    async def refuse(self) -> None:
+    def silence(self) -> None:
+        """Each connection that is open now says nothing more from its next message on; new ones do."""
+        for link in self._links:
+            link.silent = True
+
+    async def refuse(self, *, but: asyncio.Task[Any] | None = None) -> None:
         """As if the server were gone: every connection ends, and no new one is made."""
         if self._server:
             self._server.close()
             self._server = None
-        connections = list(self._connections)
+        connections = [one for one in self._connections if one is not but]
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
@@ -85,6 +96,7 @@ class Proxy:
             writers.append(server)
             async with asyncio.TaskGroup() as both:
                 link = _Link(self, reader, writer, answers, server)
+                self._links.add(link)
                 both.create_task(link.requests())
                 both.create_task(link.answers())
         except* (OSError, _Ended):
@@ -110,17 +122,21 @@ class _Link:
         server: asyncio.StreamWriter,
     ) -> None:
         self._proxy = proxy
+        self._connection = asyncio.current_task()
         self._reader, self._writer = reader, writer
         self._answers, self._server = answers, server
+        self.silent = False
         self._cut: Cut | None = None
 
     async def requests(self) -> None:
         while message := await self._reader.read(MOST_BYTES):
             if self._cut:  # the client tries again on a connection that has gone silent
                 continue
-            cut = self._proxy.decide()
+            cut = Cut.SILENT if self.silent else self._proxy.decide()
             if cut:
                 self._proxy.cuts += 1
+                if self._proxy.for_good:
+                    await self._proxy.refuse(but=self._connection)
             if cut is Cut.BEFORE:
                 break
             self._cut = cut

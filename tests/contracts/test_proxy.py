@@ -113,9 +113,26 @@ async def test_a_silent_connection_stays_open_and_says_nothing(echo: tuple[Echo,
     writer.close()
 
 
+async def test_all_open_connections_can_go_silent_and_a_new_one_speaks(
+    echo: tuple[Echo, Proxy],
+) -> None:
+    _, proxy = echo
+    reader, writer = await ask(proxy)
+    assert await reader.readexactly(8) == b"question"
+    proxy.silence()
+    writer.write(b"another")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await reader.read(1)
+    writer.close()
+    reader, writer = await ask(proxy, b"new")
+    assert await reader.readexactly(3) == b"new"
+    writer.close()
+
+
 async def test_the_cut_comes_after_so_many_messages(echo: tuple[Echo, Proxy]) -> None:
     _, proxy = echo
-    proxy.cut(Cut.AFTER, after=2)
+    proxy.cut(Cut.AFTER, after=2, for_good=True)
     reader, writer = await ask(proxy, b"1")
     assert await reader.read(1) == b"1"
     writer.write(b"2")
@@ -123,6 +140,8 @@ async def test_the_cut_comes_after_so_many_messages(echo: tuple[Echo, Proxy]) ->
     writer.write(b"3")
     assert await heard(reader) == b""
     writer.close()
+    with pytest.raises(OSError, match="onnect"):  # and from then on there is no server
+        await ask(proxy)
 
 
 async def test_a_server_that_is_gone_comes_back_at_the_same_place(
