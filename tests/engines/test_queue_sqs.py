@@ -15,6 +15,7 @@ from ecokart.core.errors import TooLarge, Unavailable
 from ecokart.core.ports import Delivery, Job
 from ecokart.engines.queue_sqs import MAX_RECEIVES, VISIBILITY_SECONDS, SqsQueue
 from ecokart.engines.queue_sqs_client import Place, SqsClient
+from tests.proxy import Cut, Proxy, through, upstream
 from tests.servers import sqs_url
 
 HELD_SECONDS = 5  # how long a test waits for what must come
@@ -120,6 +121,27 @@ async def test_where_nobody_answers_it_is_unavailable_soon() -> None:
     assert perf_counter() - started < 10
 
 
+@pytest.mark.parametrize("cut", Cut)
+async def test_a_cut_connection_loses_no_job(
+    url: str, queue: SqsQueue, client: SqsClient, cut: Cut
+) -> None:
+    async with Proxy(upstream(url)) as proxy, opened(through(proxy, url)) as behind:
+        assert await behind.receive("orders", limit=1) == []
+        proxy.cut(cut)
+        await behind.send([job(1)])
+        sent = await queue.receive("orders", limit=10, wait_seconds=HELD_SECONDS)
+        assert {one.job.id for one in sent} == {"job1"}  # once or twice
+        for message in range(3):  # it is ours, it lies among the dead, it goes
+            await client.on(f"{client.place.prefix}-orders", "purge_queue")
+            await queue.send([job(message)])
+            delivery = await received(queue)
+            proxy.cut(cut, after=message)
+            await behind.bury(delivery, error="no")
+        assert proxy.cuts == 4
+    dead = {one.id for one in (await queue.dead()).values}
+    assert dead == {f"job{message}" for message in range(3)}
+
+
 @pytest.mark.parametrize(
     "url", ["sqs://eu-central-1", "sqs:///shop", "sqs://eu/sh/op", "sqs://eu/shop?tls=1"]
 )
@@ -200,6 +222,17 @@ async def test_a_shop_with_a_longer_name_keeps_its_dead_letters(url: str, queue:
         assert (await queue.dead()).values == []
         assert await queue.redrive(["job1"]) == 0
         assert [dead.id for dead in (await other.dead()).values] == ["job1"]
+
+
+async def test_what_is_no_job_of_ours_is_in_nobodys_way(queue: SqsQueue, client: SqsClient) -> None:
+    for name in ("orders", "orders-dead"):
+        queue_name = f"{client.place.prefix}-{name}"
+        await client.on(queue_name, "send_message", MessageBody="Hello?")
+    await queue.send([job(1)])
+    delivery = await received(queue)
+    assert delivery.job.id == "job1"
+    await queue.bury(delivery, error="no")
+    assert [dead.id for dead in (await queue.dead()).values] == ["job1"]
 
 
 async def test_a_retry_may_wait_for_longer_than_sqs_can_hide(queue: SqsQueue) -> None:

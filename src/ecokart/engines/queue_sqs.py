@@ -151,9 +151,9 @@ class SqsQueue:
             self._queue(lane), limit, polls_seconds, hide_seconds=self._visibility_seconds
         )
         return [
-            Delivery(replace(job, attempts=job.attempts + one.receives - 1), one.receipt)
+            Delivery(_received_before(message.job, one.receives - 1), one.receipt)
             for one in received
-            for job in [message_in(one.body).job]
+            if (message := message_in(one.body))
         ]
 
     async def _hide(self, delivery: Delivery, seconds: int) -> bool:
@@ -169,3 +169,7 @@ class SqsQueue:
 
     def _queue(self, lane: str) -> str:
         return f"{self._client.place.prefix}-{lane}"
+
+
+def _received_before(job: Job, times: int) -> Job:
+    return replace(job, attempts=job.attempts + times)

@@ -21,8 +21,7 @@ from ecokart.core.errors import Unavailable
 CONNECTIONS = 64
 CONNECT_SECONDS = 2
 LONGEST_POLL_SECONDS = 20  # SQS's own limit
-ANSWER_SECONDS = LONGEST_POLL_SECONDS + 5
-PATIENCE_SECONDS = 10.0  # for one request with all its retries, beside the time it polls
+TRY_SECONDS = 4  # for an answer, beside the time it polls
 TRIES = 3
 BATCH = 10  # messages a request may have …
 MAX_BODY_BYTES = 262_144  # … and their bodies together, as one may
@@ -113,23 +112,28 @@ class SqsClient:
             raise Unavailable(f"SQS has no queue {queue}: {MAKES_THEM}.") from None
 
     async def call(self, action: str, *, polls_seconds: int = 0, **request: Any) -> Answer:
-        """The answer to one request. Raises `NoQueue`, `NotOurs` and `Unavailable`."""
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS + polls_seconds):
-                client = self._client or await self._opened()
-                send: Callable[..., Awaitable[Answer]] = getattr(client, action)
-                return await send(**request)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in NO_QUEUE:
-                raise NoQueue from None
-            if code in NOT_OURS and "ReceiptHandle" in request:
-                raise NotOurs from None
-            raise Unavailable(f"SQS refused {action}: {error}") from error
-        except BotoCoreError as error:
-            raise Unavailable(f"SQS doesn't answer: {error}") from error
-        except TimeoutError:
-            raise Unavailable(f"SQS took too long for {action}.") from None
+        """The answer to one request. Raises `NoQueue`, `NotOurs` and `Unavailable`.
+
+        Sent again where no answer comes: all of them may be done twice.
+        """
+        for _ in range(TRIES):
+            try:
+                async with asyncio.timeout(TRY_SECONDS + polls_seconds):
+                    client = self._client or await self._opened()
+                    send: Callable[..., Awaitable[Answer]] = getattr(client, action)
+                    return await send(**request)
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code", "")
+                if code in NO_QUEUE:
+                    raise NoQueue from None
+                if code in NOT_OURS and "ReceiptHandle" in request:
+                    raise NotOurs from None
+                raise Unavailable(f"SQS refused {action}: {error}") from error
+            except BotoCoreError as error:
+                raise Unavailable(f"SQS doesn't answer: {error}") from error
+            except TimeoutError:
+                continue
+        raise Unavailable(f"SQS doesn't answer: {TRIES} times {TRY_SECONDS} seconds for {action}.")
 
     async def batch(self, action: str, queue: str, entries: Sequence[Entry]) -> None:
         """A request for every ten entries, all at once. What fails at the server's fault is sent again.
@@ -215,7 +219,7 @@ class SqsClient:
         """A client of aiobotocore. Local servers take any keys; AWS's are found by its usual chain."""
         config = AioConfig(
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=ANSWER_SECONDS,
+            read_timeout=LONGEST_POLL_SECONDS + TRY_SECONDS,
             max_pool_connections=CONNECTIONS,
             retries={"mode": "standard", "total_max_attempts": TRIES},
         )

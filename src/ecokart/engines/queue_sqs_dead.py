@@ -135,7 +135,7 @@ class DeadLetters:
             )
 
     async def _hold(self, lane: str) -> list[Letter]:
-        letters: dict[str, Letter] = {}
+        letters: dict[str, Letter | None] = {}
         while len(letters) < MOST_HELD:
             # Waiting has all of SQS's servers asked; else a few are, and may have none.
             received = await self._client.receive(
@@ -145,11 +145,13 @@ class DeadLetters:
             if not fresh:
                 break
             letters |= {one.message_id: _letter(lane, one) for one in fresh}
-        return list(letters.values())
+        return [letter for letter in letters.values() if letter]
 
 
-def _letter(lane: str, received: Received) -> Letter:
+def _letter(lane: str, received: Received) -> Letter | None:
     message = message_in(received.body)
+    if message is None:
+        return None
     if message.buried_at is not None:
         return Letter(lane, message.job, message.buried_at, received)
     # SQS itself has moved it here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 import msgspec
@@ -18,6 +19,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     buried_at: datetime | None = None
 
 
+log = logging.getLogger("ecokart.queue")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
 
@@ -31,6 +33,10 @@ def body_of(message: Message) -> str:
     return body
 
 
-def message_in(body: str) -> Message:
-    """The message again. Raises `msgspec.DecodeError` for what was never written by `body_of`."""
-    return _decode(body)
+def message_in(body: str) -> Message | None:
+    """The message again; None for what we never wrote. SQS takes that to the dead letters in time."""
+    try:
+        return _decode(body)
+    except msgspec.DecodeError:
+        log.warning("SQS holds a message that is no job of ours")
+        return None
