@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import click
@@ -21,7 +21,9 @@ from ecokart.app import Application, Background, create, open_ports
 from ecokart.app import seed as seed_ports
 from ecokart.copying import run as copying
 from ecokart.copying.copy import ShopCopy
+from ecokart.copying.model import ArrivalUnfinished, refuse_unfinished
 from ecokart.core.clock import SystemClock
+from ecokart.core.errors import Unavailable
 from ecokart.core.events import Reactions
 from ecokart.core.ports import Ports
 from ecokart.core.worker import RELAY_BATCH, Worker
@@ -46,6 +48,7 @@ async def serve(settings: Settings, service: Service | None = None) -> None:
     """The shop, or a service of it, until it is told to stop; requests under way are finished first."""
     listener = _listener(settings)
     app = build(settings, service)
+    await _refuse_unfinished(app.ports)
     if not settings.production:
         await seed_ports(app.ports)
     _greet(settings, listener)
@@ -71,6 +74,8 @@ async def supervise(settings: Settings, service: Service | None, count: int) -> 
         raise BadSetting("--workers takes a system whose processes can share a socket.")
     logs.configure(settings.log_level)
     listener = _listener(settings)
+    async with _ports(settings) as ports:
+        await _refuse_unfinished(ports)
     if not settings.production:
         await seed(settings)
     if settings.cache_url.startswith("memory:"):
@@ -150,6 +155,7 @@ async def work(settings: Settings) -> None:
     """The background work until it is told to stop."""
     logs.configure(settings.log_level)
     async with _ports(settings) as ports:
+        await _refuse_unfinished(ports)
         worker = Worker(ports, Reactions(JOB_MODULES))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -205,6 +211,18 @@ async def copy(source_url: str, target_url: str, *, final: bool) -> bool:
         stack.push_async_callback(target.close)
         shop = ShopCopy(source, target, TABLES, clock)
         return await copying.run(shop, source_url, target_url, final=final, has_stopped=asked)
+
+
+async def _refuse_unfinished(ports: Ports) -> None:
+    """Raises `ArrivalUnfinished`: the next pass of that copy would take back what was sold here."""
+    try:
+        with suppress(
+            Unavailable
+        ):  # then nothing is sold, and whoever starts it finds out otherwise
+            await refuse_unfinished(ports.records)
+    except ArrivalUnfinished:
+        await ports.close()
+        raise
 
 
 def _refuse_missing_file(option: str, url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +19,6 @@ from click.testing import CliRunner, Result
 
 from ecokart.cli import main
 from ecokart.copying.copy import ShopCopy
-from ecokart.copying.model import ArrivalUnfinished, refuse_unfinished
 from ecokart.core.clock import SystemClock
 from ecokart.core.records import ABSENT, MAX_RECORD_BYTES, Put
 from ecokart.features.accounts.model import EMAILS, EmailClaim
@@ -145,16 +145,24 @@ def test_what_differs_is_named_and_ends_it_with_1(tmp_path: Path) -> None:
     assert last.exit_code == 1
     assert f"differs: emails/{claim.folded}: emails/{claim.folded} has" in last.output
     assert "1 records differ" in last.output
-    with pytest.raises(ArrivalUnfinished):
-        asyncio.run(opened(target_url))
 
 
-async def opened(url: str) -> None:
-    records = open_records("--to", url, TABLES, SystemClock())
-    try:
-        await refuse_unfinished(records)
-    finally:
-        await records.close()
+@pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"], ["work"]])
+def test_a_shop_that_has_not_arrived_does_not_open(tmp_path: Path, command: list[str]) -> None:
+    url, target_url = urls_of(tmp_path)
+    asyncio.run(keep(url, 200))
+    assert copied(url, target_url).exit_code == 0
+    environ = os.environ | {"ECOKART_DATA_DIR": str(tmp_path), "ECOKART_PORT": "0"}
+    refused = subprocess.run(
+        [sys.executable, "-m", "ecokart", *command],
+        env=environ | {"ECOKART_RECORDS_URL": target_url},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert refused.returncode == 2, refused.stderr
+    assert f"A shop is still being copied to here, from {url}." in refused.stderr
 
 
 def test_a_source_that_is_not_there_is_not_made(tmp_path: Path) -> None:
