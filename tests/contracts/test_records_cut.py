@@ -229,7 +229,7 @@ async def test_many_at_once_over_a_bad_line_are_told_the_truth(
     await put_new(direct, NOTES, Note(id="lasting", text="as it was"))
 
     async def write(writer: int) -> None:
-        for number in range(8):
+        for number in range(10):
             await ledger.attempt(KINDS[(writer + number) % len(KINDS)])
 
     async def read() -> int:
@@ -242,11 +242,11 @@ async def test_many_at_once_over_a_bad_line_are_told_the_truth(
                 await asyncio.sleep(0)
         return answers
 
-    proxy.decide = lambda: chance.choice(CUT_OFF) if chance.random() < 0.1 else None
+    proxy.decide = lambda: chance.choice(CUT_OFF) if chance.random() < 0.12 else None
     async with asyncio.timeout(GIVEN_UP_SECONDS):
         written = asyncio.gather(*[write(writer) for writer in range(8)])
         answers, _ = await asyncio.gather(read(), written)
-    assert proxy.cuts > 10
+    assert proxy.cuts > 5
     assert answers
     assert ledger.unknown == 0
     await verify(direct, ledger)
