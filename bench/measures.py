@@ -19,6 +19,7 @@ from bench.books import Backlog, backlog, until_quiet
 from bench.crowd import ORDER, Basket, Crowd, Customer, crowd
 from bench.figures import Figure
 from bench.load import Answer, Scenario, Tally, always, percentile, request, run
+from bench.postgresql import postgresql
 from bench.processes import Server, free_port
 
 LIST, PAGE = "/api/products", "/products/prod-001"
@@ -182,6 +183,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "list": product_list,
     "page": product_page,
     "start": start,
+    "postgresql": postgresql,
 }
 
 

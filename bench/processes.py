@@ -39,7 +39,7 @@ class Server:
     ) -> None:
         self.port, self.log = port, log
         started = perf_counter()
-        with log.open("ab") as output, _on_cores(cores or [server_core()]):
+        with log.open("ab") as output, on_cores(cores or [server_core()]):
             self._process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, env=_environment(environ or {})
             )
@@ -147,12 +147,12 @@ def free_port() -> int:
 
 
 def server_core() -> int:
-    return max(_cores())
+    return max(all_cores())
 
 
 def load_core() -> int:
     """Where the load runs; on a machine of one core it shares that with the server."""
-    return min(_cores())
+    return min(all_cores())
 
 
 def stay_on(core: int) -> None:
@@ -164,12 +164,12 @@ def stay_on(core: int) -> None:
 _ALL_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
-def _cores() -> list[int]:
+def all_cores() -> list[int]:
     return _ALL_CORES
 
 
 @contextmanager
-def _on_cores(cores: Iterable[int]) -> Iterator[None]:
+def on_cores(cores: Iterable[int]) -> Iterator[None]:
     """What is started in here inherits the cores, and this process goes back to its own."""
     if not hasattr(os, "sched_setaffinity"):
         yield

@@ -26,6 +26,7 @@ from ecokart.core.records import (
     Table,
     Versioned,
     Write,
+    check_limit,
     microseconds,
 )
 from ecokart.engines.records_postgres_committing import Committing
@@ -83,6 +84,7 @@ class PostgresRecords:
         after: Cursor | None = None,
         limit: int = 100,
     ) -> Page[T]:
+        check_limit(limit)
         first, further = self._sql[table.name].queries[index]
         behind = [stored(part) for part in after] if after else []
         sql = further if after else first
@@ -92,6 +94,7 @@ class PostgresRecords:
     async def scan(
         self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
     ) -> Page[T]:
+        check_limit(limit)
         behind = stored(after[1]) if after else ""
         sql = self._sql[table.name].scan
         return _page(table, await self._fetch(sql, behind, limit + 1, *self._now(table)), limit)

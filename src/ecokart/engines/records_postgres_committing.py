@@ -31,7 +31,8 @@ IN_FLIGHT = 3  # groups at once
 SEARCHED = 4 * GROUP  # how many that wait are looked through for a group
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.02
-RESOLVE_SECONDS = 8.0
+RESOLVE_SECONDS = 10.0
+ASK_SECONDS = 2.0
 RESOLVE_PAUSE_SECONDS = 0.1
 GIVEN_UP = -1  # in place of outcomes, in the row of a group that wasn't committed
 # Rolled back for the others' sake: a serialisation failure, a deadlock, a plan older than the tables.
@@ -188,6 +189,9 @@ class Committing:
                 elif str(error.sqlstate) not in AGAIN:  # type: ignore[union-attr]
                     raise
                 log.warning("a group of commits is sent again: %s", sentence(error))
+            except Unavailable:
+                if attempt == 0:
+                    raise  # at once: whoever waits can be told now
             else:
                 lane.turn += 1
                 return outcomes
@@ -205,8 +209,12 @@ class Committing:
                 while True:
                     try:
                         async with self._connections.use() as connection:
-                            await connection.execute(self._give_up, lane.id, turn)
-                            row = await connection.fetchrow(self._ended, lane.id, turn)
+                            await connection.execute(
+                                self._give_up, lane.id, turn, timeout=ASK_SECONDS
+                            )
+                            row = await connection.fetchrow(
+                                self._ended, lane.id, turn, timeout=ASK_SECONDS
+                            )
                         break
                     except (*ERRORS, Unavailable):
                         await asyncio.sleep(RESOLVE_PAUSE_SECONDS)

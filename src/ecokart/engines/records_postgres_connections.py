@@ -16,8 +16,8 @@ import asyncpg
 
 from ecokart.core.errors import Unavailable
 
-CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 10
+CONNECT_SECONDS = 3
+STATEMENT_SECONDS = 6
 # What the client waits beyond the server's own limit: the server's answer says more.
 PATIENCE_SECONDS = 1
 CONNECTIONS = 10
@@ -84,6 +84,9 @@ class Connections:
                 raise
             except Unavailable:
                 raise
+            except ERRORS:
+                self._drop(connection)
+                raise
             except BaseException:  # in the middle of something: nobody else can use it
                 connection.terminate()
                 raise
@@ -113,6 +116,11 @@ class Connections:
             connection.terminate()
         self._open.clear()
         self._idle.clear()
+
+    def _drop(self, connection: asyncpg.Connection[Any]) -> None:
+        """One broke: what became of it has most likely happened to those nobody uses now, too."""
+        for one in (connection, *self._idle):
+            one.terminate()
 
     def _reusable(self) -> asyncpg.Connection[Any] | None:
         while self._idle:

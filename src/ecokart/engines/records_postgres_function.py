@@ -34,7 +34,7 @@ DELETING = DELETE_VERSION | DELETE_ANY | CHECK_ABSENT
 EXISTS, GONE, CHANGED, FLOOR = 1, 2, 3, 4
 OUTCOME_BITS = 3
 
-LOCK_SECONDS = 5
+LOCK_SECONDS = 4
 
 PARAMETERS = (
     "this_lane uuid, this_turn bigint, moment bigint,"
