@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ecokart.core.clock import Clock
 from ecokart.core.ports import Records
@@ -48,9 +49,10 @@ def open_faulty(location: str, tables: Iterable[Table[Any]], clock: Clock) -> Re
 
 
 def open_dynamodb(location: str, tables: Iterable[Table[Any]], clock: Clock) -> Records:
-    """With its tables made first, as `ecokart tables create` makes them."""
+    """With its tables made first, as `ecokart tables create` makes them; not by way of any proxy."""
     tables = list(tables)
-    make_tables(location, tables)
+    direct = urlsplit(dynamodb_url()).query
+    make_tables(f"{location.partition('?')[0]}?{direct}", tables)
     return DynamoRecords(location, tables, clock)
 
 
