@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 
+from ecokart.core.errors import Invalid
 from ecokart.core.ports import Records
 from ecokart.core.records import ABSENT, ANY, Delete, Put
 from tests.contracts.records_kept import NOTES, STOCK, Note, Stock, got, ids, paged, put_new, take
@@ -150,6 +152,29 @@ async def test_a_cursor_may_be_a_place_where_no_record_is(records: Records) -> N
     assert await behind("oldest", "2027") == []
     assert await behind("newest", "2026-02") == ["2026-01"]
     assert await behind("newest", "2026-02-15") == ["2026-02", "2026-01"]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_a_page_of_nothing_is_refused(records: Records, limit: int) -> None:
+    """It would have no end behind which the next could begin."""
+    await put_new(records, NOTES, Note(id="n"))
+    with pytest.raises(Invalid):
+        await records.query(NOTES, "by_shelf", "a", limit=limit)
+    with pytest.raises(Invalid):
+        await records.scan(NOTES, limit=limit)
+
+
+async def test_the_last_page_says_that_it_is_the_last(records: Records) -> None:
+    await put_new(records, NOTES, *[Note(id=f"{n}", placed=f"{n}") for n in range(4)])
+    for limit, sizes in [(1, [1] * 4), (2, [2, 2]), (3, [3, 1]), (4, [4]), (5, [4])]:
+        for read in (partial(records.query, NOTES, "oldest", "a"), partial(records.scan, NOTES)):
+            pages = [await read(limit=limit)]
+            while pages[-1].after:
+                pages.append(await read(limit=limit, after=pages[-1].after))
+            assert [len(page.values) for page in pages] == sizes
+    none = await records.query(NOTES, "oldest", "none")
+    assert (none.values, none.versions, none.after) == ([], [], None)
+    assert await records.scan(STOCK) == ([], [], None)
 
 
 async def test_a_scan_gives_every_record_once(records: Records) -> None:

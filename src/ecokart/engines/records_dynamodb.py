@@ -29,6 +29,7 @@ from ecokart.core.records import (
     Table,
     Versioned,
     Write,
+    check_limit,
     encode,
     microseconds,
 )
@@ -78,11 +79,13 @@ class DynamoRecords:
         after: Cursor | None = None,
         limit: int = 100,
     ) -> Page[T]:
+        check_limit(limit)
         return await self._reading.query(table, index, value, after, limit)
 
     async def scan(
         self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
     ) -> Page[T]:
+        check_limit(limit)
         return await self._reading.scan(table, after, limit)
 
     async def commit(self, writes: Sequence[Write]) -> None:
