@@ -9,7 +9,6 @@ through the shop's port, so that only what is one record can be audited while so
 from __future__ import annotations
 
 import asyncio
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,7 +99,7 @@ class OfPostgresql(Auditor):
 
         async def bodies(table: str) -> list[dict[str, Any]]:
             rows = await connection.fetch(f'SELECT body FROM "{table}"')  # noqa: S608 (names of our own)
-            return [json.loads(row["body"]) for row in rows]
+            return [msgspec.json.decode(row["body"]) for row in rows]
 
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -168,6 +167,6 @@ async def _all(records: Records, table: Table[Any]) -> list[dict[str, Any]]:
     after: Cursor | None = None
     while True:
         page = await records.scan(table, after=after, limit=500)
-        bodies += [json.loads(msgspec.json.encode(value)) for value in page.values]
+        bodies += [msgspec.json.decode(msgspec.json.encode(value)) for value in page.values]
         if (after := page.after) is None:
             return bodies

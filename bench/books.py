@@ -23,6 +23,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import msgspec
+
 WHOLE_WAYS = (["PENDING", "PROCESSING", "COMPLETED"], ["PENDING", "CANCELLED"])
 UNFINISHED = ("PENDING", "PROCESSING")
 ORDER_ID = re.compile(r"EK-\d{6}-\w{6}")
@@ -213,4 +215,4 @@ def _open(folder: Path) -> sqlite3.Connection:
 
 def _bodies(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
     rows = database.execute(f'SELECT body FROM "{table}"')  # noqa: S608 (names of our own)
-    return [json.loads(body) for (body,) in rows]
+    return [msgspec.json.decode(body) for (body,) in rows]

@@ -107,9 +107,8 @@ class Trial:
         buying = asyncio.create_task(run(self.shop.port, buyers, reconnect_until=lambda: False))
         for number in range(kills):
             await asyncio.sleep(self.random.uniform(*ALIVE_SECONDS))
-            await self._choice(number)()
             self.ordeal.kills += 1
-            await self._audit()
+            await self._choice(number)()
         self.over.set()
         _note_answers(await buying, self.ordeal)
 
@@ -129,6 +128,7 @@ class Trial:
         """Its supervisor starts another one."""
         if workers := self.shop.workers():
             processes.kill(self.random.choice(workers))
+        await self._audit()
 
     async def _kill_database(self) -> None:
         """And see everybody buy again."""
@@ -144,6 +144,7 @@ class Trial:
                 break
             await asyncio.sleep(0.01)
         self.ordeal.back_seconds.append(perf_counter() - started)
+        await self._audit()
 
     async def _audit(self) -> None:
         wrong = self.auditor.wrong(await self.auditor.books(), self.supplied)

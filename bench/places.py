@@ -18,7 +18,9 @@ from bench.auditor import Auditor, auditor
 from bench.crowd import Crowd, crowd
 from bench.processes import Server, settings_of
 from ecokart.core.clock import Clock
+from ecokart.rooms import TABLES
 from ecokart.settings import Settings
+from tests.dynamodb import make_tables
 from tests.servers import dynamodb_url, own_postgresql, postgresql_url
 
 ENGINES = ("sqlite", "postgresql", "dynamodb")
@@ -69,8 +71,18 @@ def place(engine: str, *, to_be_killed: bool = False) -> Iterator[Place]:
         if to_be_killed:
             with own_postgresql(folder / "postgresql") as server:
                 yield Place(folder, {"ECOKART_RECORDS_URL": server.url}, server)
-        elif engine == "sqlite":
-            yield Place(folder, {})
-        else:
-            url = {"postgresql": postgresql_url, "dynamodb": dynamodb_url}[engine]()
+        elif url := records_url(engine):
             yield Place(folder, {"ECOKART_RECORDS_URL": url})
+        else:
+            yield Place(folder, {})
+
+
+def records_url(engine: str) -> str:
+    """An empty place on a server that runs; "" for SQLite, whose file is in the shop's own folder."""
+    if engine == "postgresql":
+        return postgresql_url()
+    if engine == "dynamodb":
+        url = dynamodb_url()
+        make_tables(url, TABLES)
+        return url
+    return ""

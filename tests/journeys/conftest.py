@@ -10,14 +10,31 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page
 
+from bench.places import records_url
+from ecokart.core.events import Reactions
+from ecokart.rooms import JOB_MODULES
+from tests.servers import sqs_url
 from tests.shop import Shop, running_shop
+from tests.sqs import make_queues
 
 Visit = Callable[..., AbstractAsyncContextManager[Page]]
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with running_shop(tmp_path, worker=True) as shop:
+def engine(request: pytest.FixtureRequest) -> str:
+    """What keeps the records: SQLite, unless the test is run over the engines."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, engine: str) -> AsyncIterator[Shop]:
+    """With DynamoDB goes SQS, as in the cloud; the others keep their jobs in the records."""
+    queue_url = "records:"
+    if engine == "dynamodb":
+        queue_url = sqs_url()
+        make_queues(queue_url, Reactions(JOB_MODULES).lanes)
+    where = records_url(engine)
+    async with running_shop(tmp_path, worker=True, records_url=where, queue_url=queue_url) as shop:
         yield shop
 
 

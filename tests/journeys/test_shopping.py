@@ -7,9 +7,12 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from bench.places import ENGINES
 from tests.journeys.conftest import Visit
 from tests.journeys.steps import ADMIN, buy_a_board, give_address, order, sign_in
 from tests.shop import Shop
+
+pytestmark = pytest.mark.parametrize("engine", ENGINES, indirect=True)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])

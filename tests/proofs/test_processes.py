@@ -22,7 +22,7 @@ from ecokart.opening import open_records
 from tests.proofs.timer_process import EVERY_SECONDS, RUNS
 
 BOUND_SECONDS = 60
-ENGINES = ["sqlite"]
+ENGINES = ["sqlite", "postgresql"]
 RUNS_TOGETHER = 40
 
 
