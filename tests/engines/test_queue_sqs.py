@@ -202,6 +202,18 @@ async def test_a_job_that_sqs_itself_gave_up_is_a_dead_letter_that_can_be_redriv
         assert (revived.attempts, revived.error) == (0, "")
 
 
+async def test_a_dead_letter_that_aws_itself_redrives_has_its_attempts_forgotten(
+    queue: SqsQueue, client: SqsClient
+) -> None:
+    lane = f"{client.place.prefix}-orders"
+    await queue.send([job(1)])
+    await queue.bury(await received(queue), error="no")
+    (letter,) = await client.receive(f"{lane}-dead", 10, HELD_SECONDS, hide_seconds=0)
+    await client.on(lane, "send_message", MessageBody=letter.body)
+    again = (await received(queue)).job
+    assert (again.id, again.attempts, again.error) == ("job1", 0, "")
+
+
 async def test_a_job_that_died_twice_is_one_dead_letter_when_it_is_redriven(
     queue: SqsQueue,
 ) -> None:

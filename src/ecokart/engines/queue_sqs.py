@@ -151,7 +151,7 @@ class SqsQueue:
             self._queue(lane), limit, polls_seconds, hide_seconds=self._visibility_seconds
         )
         return [
-            Delivery(_received_before(message.job, one.receives - 1), one.receipt)
+            Delivery(_delivered(message, one.receives), one.receipt)
             for one in received
             if (message := message_in(one.body))
         ]
@@ -171,5 +171,7 @@ class SqsQueue:
         return f"{self._client.place.prefix}-{lane}"
 
 
-def _received_before(job: Job, times: int) -> Job:
-    return replace(job, attempts=job.attempts + times)
+def _delivered(message: Message, receives: int) -> Job:
+    # In a lane, what was buried has been redriven, if by AWS's own means.
+    alive = replace(message.job, attempts=0, error="") if message.buried_at else message.job
+    return replace(alive, attempts=alive.attempts + receives - 1)
