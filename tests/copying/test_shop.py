@@ -144,7 +144,7 @@ def test_what_differs_is_named_and_ends_it_with_1(tmp_path: Path) -> None:
     last = copied(url, target_url, "--final")
     assert last.exit_code == 1
     assert f"differs: emails/{claim.folded}: emails/{claim.folded} has" in last.output
-    assert "1 records differ" in last.output
+    assert "Not the same: 1 of 200." in last.output
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"], ["work"]])

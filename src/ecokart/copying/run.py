@@ -90,7 +90,8 @@ async def _verify(shop: ShopCopy, copy: Copy, steps: Steps) -> bool:
     for sentence in sentences(compared, shop.refused):
         steps.say(sentence)
     if differing:
-        steps.say(f"{differing:,} records differ. Is the source still being sold from?")
+        compared_records = sum(one.source.count for one in compared)
+        steps.say(f"Not the same: {differing:,} of {compared_records:,}. Does the source stand still?")
         return False
     await shop.finish(copy)
     steps.say("Both sides hold the same. The target can open now, the source must not any more.")
