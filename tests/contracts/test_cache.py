@@ -56,6 +56,16 @@ async def test_a_deleted_value_is_forgotten(cache: Cache) -> None:
     assert await cache.add("key", b"y", ttl_seconds=LONG)
 
 
+async def test_many_values_are_forgotten_at_once(cache: Cache) -> None:
+    keys = [str(number) for number in range(1000)]
+    for key in keys:
+        await cache.set(key, b"x", ttl_seconds=LONG)
+    await cache.delete()
+    await cache.delete(*keys[1:], "never")
+    assert await cache.get("0") == b"x"
+    assert [await cache.get(key) for key in keys[1:]] == [None] * 999
+
+
 async def test_of_many_at_once_exactly_one_adds(cache: Cache) -> None:
     added = await asyncio.gather(
         *[cache.add("key", str(n).encode(), ttl_seconds=LONG) for n in range(50)]

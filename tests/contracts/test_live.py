@@ -76,3 +76,12 @@ async def test_a_listener_that_is_too_far_behind_is_cut_off_and_others_are_not(l
             late = [message async for message in slow]
     assert late == [b"%d" % number for number in range(len(late))]  # no gap before the end
     assert len(late) <= 1000
+
+
+async def test_an_engine_that_closes_lets_nobody_wait_for_ever(live: Live) -> None:
+    async with live.subscribe("chat") as messages:
+        await live.publish("chat", b"the last")
+        assert await heard(messages, 1) == [b"the last"]
+        await live.close()
+        async with asyncio.timeout(5):
+            assert [message async for message in messages] == []

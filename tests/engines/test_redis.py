@@ -274,18 +274,21 @@ async def test_joining_and_leaving_in_any_order_loses_nothing(
 async def test_who_gives_up_joining_leaves_nothing_behind(
     two_lives: tuple[RedisLive, RedisLive], admin: Redis
 ) -> None:
-    here, _ = two_lives
+    here, there = two_lives
 
     async def join() -> None:
         async with here.subscribe("chat"):
             await asyncio.sleep(LONG)
 
-    joining = [asyncio.create_task(join()) for _ in range(50)]
-    for number, task in enumerate(joining):
-        await asyncio.sleep(0 if number % 3 else 0.001)
-        task.cancel()
-    async with asyncio.timeout(BOUND_SECONDS):
-        await asyncio.gather(*joining, return_exceptions=True)
+    async with here.subscribe("news") as news:
+        joining = [asyncio.create_task(join()) for _ in range(50)]
+        for number, task in enumerate(joining):
+            await asyncio.sleep(0 if number % 3 else 0.001)
+            task.cancel()
+        async with asyncio.timeout(BOUND_SECONDS):
+            await asyncio.gather(*joining, return_exceptions=True)
+        await there.publish("news", b"undisturbed")
+        assert await heard(news) == b"undisturbed"
 
     async def left() -> bool:
         return await admin.pubsub_channels() == []

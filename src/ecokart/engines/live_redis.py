@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
@@ -27,8 +28,9 @@ QUIET_SECONDS = 2.0
 
 
 class RedisLive:
-    """`Live` through Redis. Connects when it is used; an answer takes half a second or is `Unavailable`.
+    """`Live` through Redis. Connects when it is used.
 
+    Publishing takes at most half a second, then it is `Unavailable`; subscribing, two seconds of silence.
     When the connection of the subscriptions is lost, every iterator ends: what was published
     meanwhile nobody has kept. Subscribing again connects again.
     """
@@ -69,7 +71,7 @@ class RedisLive:
         return await asyncio.shield(opened)
 
     async def _open(self) -> _Subscriptions:
-        connection = self._redis.connection_pool.make_connection()
+        connection: Any = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         with in_words():
             async with asyncio.timeout(ANSWER_SECONDS):
                 await connection.connect()
@@ -77,70 +79,62 @@ class RedisLive:
 
 
 class _Subscriptions:
-    """One connection with all that is subscribed through it. Once it is lost it stays so: `over`."""
+    """One connection with all that is subscribed through it. Once it is lost it stays so: `over`.
+
+    Whoever joins or leaves only says so, and one task sends it: who gives up halfway leaves the
+    connection, which is everybody's, as it was.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.over = False
-        self._connection, self._sending = connection, asyncio.Lock()
+        self._connection = connection
         self._here = MemoryLive()
-        # How many listen to a topic, and the answer to its subscription.
-        self._topics: dict[str, tuple[int, asyncio.Future[bool]]] = {}
+        self._listeners: Counter[str] = Counter()
+        self._unsent: list[tuple[str, ...]] = []
+        self._bell = asyncio.Event()
         # Redis answers in order: these are the answers that are still to come, False if it is lost.
         self._unanswered: deque[asyncio.Future[bool]] = deque()
+        self._writing = asyncio.create_task(self._write())
         self._reading = asyncio.create_task(self._read())
 
     @asynccontextmanager
     async def listen(self, topic: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """From here on the topic's messages come, since Redis has confirmed it."""
         async with self._here.subscribe(topic) as messages:
-            await self._join(topic)
+            self._listeners[topic] += 1
             try:
+                # Bounded by the connection's silence, not by time: thousands may come at once.
+                if not await asyncio.shield(self._ask("SUBSCRIBE", topic)):
+                    raise Unavailable("Redis was lost before it answered to a subscription.")
                 yield messages
             finally:
-                await self._leave(topic)
+                self._listeners[topic] -= 1
+                if not self._listeners[topic]:
+                    del self._listeners[topic]
+                    self._ask("UNSUBSCRIBE", topic)
 
     async def close(self) -> None:
         self._reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reading
+        await asyncio.gather(self._reading, self._writing, return_exceptions=True)
 
-    async def _join(self, topic: str) -> None:
-        """Returns once Redis has confirmed that the topic's messages come here."""
-        listeners, subscribed = self._topics.get(topic, (0, None))
-        if subscribed is None:
-            subscribed = asyncio.get_running_loop().create_future()
-        self._topics[topic] = (listeners + 1, subscribed)
-        try:
-            async with asyncio.timeout(2 * ANSWER_SECONDS):
-                if not listeners:
-                    await self._ask(subscribed, "SUBSCRIBE", topic)
-                confirmed = await asyncio.shield(subscribed)
-        except TimeoutError:
-            confirmed = False
-        except BaseException:
-            await self._leave(topic)
-            raise
-        if not confirmed:
-            await self._leave(topic)
-            raise Unavailable("Redis doesn't answer to a subscription.")
-
-    async def _leave(self, topic: str) -> None:
-        listeners, subscribed = self._topics[topic]
-        if listeners > 1:
-            self._topics[topic] = (listeners - 1, subscribed)
-            return
-        del self._topics[topic]
-        with suppress(Unavailable):  # then nothing comes any more anyway
-            await self._ask(asyncio.get_running_loop().create_future(), "UNSUBSCRIBE", topic)
-
-    async def _ask(self, answered: asyncio.Future[bool], *command: str) -> None:
-        """Send it. Raises `Unavailable`."""
-        async with self._sending:
-            if self.over:
-                answered.set_result(False)
-                return
+    def _ask(self, *command: str) -> asyncio.Future[bool]:
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self.over:
+            answered.set_result(False)
+        else:
+            self._unsent.append(command)
             self._unanswered.append(answered)
-            with in_words():
-                await self._connection.send_command(*command, check_health=False)
+            self._bell.set()
+        return answered
+
+    async def _write(self) -> None:
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            commands, self._unsent = self._unsent, []
+            packed = self._connection.pack_commands(commands)
+            with suppress(RedisError, OSError):  # who reads learns of it
+                await self._connection.send_packed_command(packed, check_health=False)
 
     async def _read(self) -> None:
         """Hands on what comes, until the connection is lost or closed."""
@@ -149,19 +143,20 @@ class _Subscriptions:
                 answer = await self._connection.read_response(
                     timeout=QUIET_SECONDS, disconnect_on_error=False, push_request=True
                 )
-                if answer is None:
-                    if self._unanswered:
-                        break
-                    await self._ask(asyncio.get_running_loop().create_future(), "PING")
-                elif isinstance(answer, list) and answer[0] == b"message":
+                if isinstance(answer, list) and answer[0] == b"message":
                     await self._here.publish(answer[1].decode(), answer[2])
-                else:
+                elif answer is not None:
                     self._unanswered.popleft().set_result(True)
-        except (RedisError, OSError, Unavailable):
+                elif self._unanswered:
+                    break
+                else:
+                    self._ask("PING")
+        except (RedisError, OSError):
             pass
         finally:
             self.over = True
             for answered in self._unanswered:
                 answered.set_result(False)
+            self._writing.cancel()
             await self._here.cut_off()
             await self._connection.disconnect(nowait=True)

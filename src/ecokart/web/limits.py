@@ -33,7 +33,7 @@ class Limit:
             raise TooMany(retry_after_seconds=math.ceil(length - elapsed))
         if before and now + before * (1 - elapsed / length) > self._most:
             # The window before fades; at this moment it has faded far enough for one more.
-            fits_at = length * (1 - (self._most - now) / before)
+            fits_at = length * (now + before - self._most) / before
             raise TooMany(retry_after_seconds=max(1, math.ceil(fits_at - elapsed)))
 
     async def _counts(self, cache: Cache, key: str, window: int) -> tuple[int, int]:
