@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -60,12 +60,13 @@ async def ask(redis: Redis, *command: str | bytes | int, again: bool = False) ->
 
     `again`: the command may be done twice, so a connection that breaks is no answer yet.
     """
+    execute: Callable[..., Awaitable[Any]] = redis.execute_command
     with in_words():
         async with asyncio.timeout(ANSWER_SECONDS):
             if again:
                 with suppress(ConnectionLost):
-                    return await redis.execute_command(*command)
-            return await redis.execute_command(*command)
+                    return await execute(*command)
+            return await execute(*command)
 
 
 async def version(redis: Redis) -> str:
@@ -96,10 +97,16 @@ def _what_happened(error: RedisError | OSError) -> str:
         return f"doesn't answer within {ANSWER_SECONDS} s"
     if isinstance(error, AuthenticationError):
         return "refuses the user or the password"
-    cause: BaseException | None = error
-    while cause and not isinstance(cause, OSError):
-        cause = cause.__context__
+    cause = _system_error(error)
     if cause is None:
         return f"says: {str(error).rstrip('.')}"
-    known = cause.errno is not None and cause.errno > 0
-    return f"can't be reached: {os.strerror(cause.errno) if known else cause.strerror or cause}"
+    number = cause.errno or 0
+    return f"can't be reached: {os.strerror(number) if number > 0 else cause.strerror or cause}"
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    while error is not None:
+        if isinstance(error, OSError):
+            return error
+        error = error.__context__
+    return None
