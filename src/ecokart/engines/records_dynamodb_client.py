@@ -8,9 +8,11 @@ must be told from one that was refused.
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -25,6 +27,7 @@ from aiodynamo.credentials import (
     StaticCredentials,
 )
 from aiodynamo.http.aiohttp import AIOHTTP
+from aiodynamo.http.types import Request, Response
 from aiodynamo.models import StaticDelayRetry
 from yarl import URL
 
@@ -32,6 +35,7 @@ from ecokart.core.errors import Unavailable
 from ecokart.core.records import CommitTooLarge, OutcomeUnknown
 
 CONNECTIONS = 64
+LONG_BYTES = 1 << 19
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 4.0
 PATIENCE_SECONDS = 10.0  # for one request with all its retries
@@ -174,7 +178,7 @@ class DynamoClient:
                 ),
             )
             self._client = Client(
-                AIOHTTP(self._session),
+                _Http(self._session),
                 self.place.credentials(),
                 self.place.region,
                 self.place.endpoint,
@@ -186,6 +190,15 @@ class DynamoClient:
         if self._meter:
             consumed = answer.get("ConsumedCapacity", [])
             self._meter(action, consumed if isinstance(consumed, list) else [consumed])
+
+
+class _Http(AIOHTTP):
+    """aiohttp wants a long body as a file, to send it in parts with the loop free between them."""
+
+    async def __call__(self, request: Request) -> Response:
+        if request.body and len(request.body) > LONG_BYTES:
+            request = replace(request, body=cast("bytes", io.BytesIO(request.body)))
+        return await super().__call__(request)
 
 
 CONDITION = "ConditionalCheckFailed"

@@ -65,7 +65,7 @@ class Reading:
     async def scan(self, table: Table[T], after: Cursor | None, limit: int) -> Page[T]:
         layout, now = self._layouts[table.name], self._now()
         found: list[tuple[Cursor, Versioned[T]]] = []
-        start = key_item(after[1]) if after else None
+        start = key_item(after[1]) if after and is_key(after[1]) else None
         while len(found) <= limit:
             more = {"ExclusiveStartKey": start} if start else {}
             answer = await self._client.read(
