@@ -82,7 +82,9 @@ async def test_a_slow_job_does_not_hold_its_lane_up(ports: Ports) -> None:
     assert "Ada" in seen.ended
 
 
-async def test_a_full_lane_does_not_hold_another_up(ports: Ports) -> None:
+async def test_a_full_lane_does_not_hold_another_up(
+    ports: Ports, caplog: pytest.LogCaptureFixture
+) -> None:
     stuck, free = Seen(), Seen()
 
     @on(Greeted, lane="mail")
@@ -98,6 +100,7 @@ async def test_a_full_lane_does_not_hold_another_up(ports: Ports) -> None:
         assert len(stuck.begun) == slots
         stuck.door.set()
         await until(lambda: len(stuck.begun) == 70)
+    assert not caplog.records
 
 
 async def test_stopping_finishes_what_is_in_hand_and_takes_nothing_new(ports: Ports) -> None:

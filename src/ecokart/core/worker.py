@@ -217,11 +217,12 @@ class Worker:
                 if lane not in EXPRESS and self.ports.handoff.entries:
                     # Orders are behind: their own way comes first, the outside calls go slowly on.
                     await _at_most(BEHIND_SECONDS, self._stopping.wait())
-                wait_seconds = 0.0 if running else 1.0
-                deliveries = await self.ports.queue.receive(
-                    lane, limit=slots - len(running), wait_seconds=wait_seconds
-                )
-                running |= {asyncio.create_task(self._handle(one)) for one in deliveries}
+                if free := slots - len(running):
+                    wait_seconds = 0.0 if running else 1.0
+                    deliveries = await self.ports.queue.receive(
+                        lane, limit=free, wait_seconds=wait_seconds
+                    )
+                    running |= {asyncio.create_task(self._handle(one)) for one in deliveries}
                 if running:
                     # Most finish at once and are settled together; the slow ones don't hold the lane up.
                     finished, running = await asyncio.wait(running, timeout=0.05)
