@@ -23,7 +23,9 @@ PATIENCE_SECONDS = 1
 CONNECTIONS = 10
 READ_ATTEMPTS = 3
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# asyncpg's own confusion, InternalClientError, is what a connection says that is about to break.
+GONE = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+ERRORS = (asyncpg.PostgresError, *GONE)
 SHUTTING_DOWN = ("57P01", "57P02", "57P03")
 
 
@@ -48,6 +50,8 @@ class Place:
             raise ValueError("it names no database")
         self.dsn = urlunsplit(parts._replace(query=urlencode(query)))
         self.server = parts.netloc.rpartition("@")[2] or "localhost"
+        for host in self.server.split(","):
+            _ = urlsplit(f"//{host}").port  # raises for what is no number of a port
 
 
 class Connections:
@@ -80,12 +84,12 @@ class Connections:
                 if not self._prepared:
                     await self._prepared_by(connection)
                 yield connection
-            except asyncpg.PostgresError:
-                raise
             except Unavailable:
                 raise
-            except ERRORS:
-                self._drop(connection)
+            except ERRORS as error:
+                # Also where the server said goodbye: the connection takes a moment to notice that.
+                if broken(error):
+                    self._drop(connection)
                 raise
             except BaseException:  # in the middle of something: nobody else can use it
                 connection.terminate()
@@ -166,7 +170,7 @@ def broken(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = str(error.sqlstate)
         return state.startswith("08") or state in SHUTTING_DOWN
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
+    return isinstance(error, GONE)
 
 
 def retriable(error: BaseException) -> bool:
