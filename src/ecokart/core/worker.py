@@ -38,7 +38,7 @@ EXPRESS = frozenset({"orders"})
 EXPRESS_TIMEOUT_SECONDS = 5.0
 # Small batches, several at once: requests needn't wait long behind one, and none waits for its sync.
 EXPRESS_BATCH = 24
-BEHIND_SECONDS = 0.2
+BEHIND_SECONDS = 0.5
 EXPRESS_AT_ONCE = 12
 RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -20,6 +19,7 @@ from ecokart.features.orders.taxes import TaxLine
 
 # Crockford's base 32: no letter that looks like a digit.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 MAX_LINES = 80
 
 
@@ -114,19 +114,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, status=status, steps=(*self.steps, Step(status, at)))
 
 
-def new_order_id(day: datetime) -> str:
-    """`EK-261120-7K3MQ9`: the day for people, thirty random bits so that nobody can count our orders.
+def new_order_id(day: datetime, random_id: str) -> str:
+    """`EK-261120-7K3MQ9`: the day for people, thirty bits of `random_id` so that nobody can count our orders.
 
     Two of a day may collide; the second one's transaction then runs again with another.
     """
-    number = secrets.randbits(30)
-    letters = "".join([ALPHABET[number >> shift & 31] for shift in range(25, -1, -5)])
-    return f"EK-{day:%y%m%d}-{letters}"
-
-
-def _owned_by_nobody(order: dict[str, Any]) -> dict[str, Any]:
-    """In shape 1 nobody's orders had "" for an owner, and were indexed by it."""
-    return order | {"owner": order["owner"] or None}
+    number = int(random_id[-8:], 16)
+    letters = _PAIRS[number >> 20 & 1023] + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
+    return f"EK-{day.year % 100:02}{day.month:02}{day.day:02}-{letters}"
 
 
 ORDERS = Table(

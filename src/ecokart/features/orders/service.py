@@ -117,7 +117,7 @@ def _order(tx: Transaction, buyer: Buyer, lines: Sequence[OrderLine]) -> Order:
     goods = sum([line.total for line in lines[1:]], lines[0].total)
     shipping = SHIPPING
     return Order(
-        id=new_order_id(tx.now),
+        id=new_order_id(tx.now, tx.new_id()),
         owner=buyer.owner,
         email=buyer.email,
         language=buyer.language,
