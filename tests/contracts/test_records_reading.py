@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
 
 from ecokart.core.errors import Invalid
 from ecokart.core.ports import Records
-from ecokart.core.records import ABSENT, ANY, Delete, Put
-from tests.contracts.records_kept import NOTES, STOCK, Note, Stock, got, ids, paged, put_new, take
+from ecokart.core.records import ABSENT, ANY, Delete, Page, Put, Write
+from tests.contracts.records_kept import (
+    NOTES,
+    STOCK,
+    Note,
+    Stock,
+    Storage,
+    got,
+    ids,
+    paged,
+    put_new,
+    take,
+)
+
+Read = Callable[..., Awaitable[Page[Note]]]
 
 HOSTILE = {
     "single quote": "O'Brien",
@@ -53,7 +68,25 @@ async def test_whole_numbers_sort_as_numbers(records: Records) -> None:
 
 
 async def test_text_sorts_by_its_code_points(records: Records) -> None:
-    places = ["b", "B", "a", "A", "ä", "z", "Z", "", " ", "ﬀ", "🧴"]
+    # No locale's order, and not UTF-16's, where the emoji comes before U+FFFF.
+    places = [
+        "b",
+        "B",
+        "a",
+        "A",
+        "ä",
+        "z",
+        "Z",
+        "",
+        " ",
+        "ﬀ",
+        "🧴",
+        "\uffff",
+        "co-op",
+        "coop",
+        "CO",
+        "ß",
+    ]
     notes = [Note(id=f"{number}", placed=place) for number, place in enumerate(places)]
     await put_new(records, NOTES, *notes)
     page = await records.query(NOTES, "oldest", "a")
@@ -136,6 +169,52 @@ async def test_paging_keeps_what_stays_while_others_come_and_go(
     order = sorted(staying, key=lambda note: note.placed or "", reverse=index == "newest")
     assert stayed == ids(order)
     assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10])
+async def test_pages_read_while_others_write_hold_what_stays_exactly_once(
+    storage: Storage, limit: int
+) -> None:
+    """Up and down an index full of ties, and over the table, while two others put, move and delete."""
+    reader, writer = storage.open(), storage.open()
+    staying = [Note(id=f"stay{n:02}", placed=f"{n % 4}") for n in range(16)]
+    await put_new(reader, NOTES, *staying)
+    by_place = [note.id for note in sorted(staying, key=lambda note: note.placed or "")]
+    reading, written = True, 0
+
+    async def disturb(records: Records, name: str) -> None:
+        nonlocal written
+        chance = random.Random(name)
+        while reading:
+            key, place = f"{name}{chance.randrange(12)}", f"{chance.randrange(4)}"
+            note = Note(id=key, placed=place, shelf=chance.choice("aab"))
+            writes: list[Write] = [Put(NOTES, note, ANY), Delete(NOTES, key, ANY)]
+            await records.commit([chance.choice(writes)])
+            written += 1
+
+    async def stays(read: Read) -> list[str]:
+        keys: list[str] = []
+        page = await read(limit=limit)
+        while page.after:
+            await asyncio.sleep(
+                0
+            )  # also where reading waits for nothing, the writers have their turn
+            keys += ids(page.values)
+            page = await read(limit=limit, after=page.after)
+        return [key for key in keys + ids(page.values) if key.startswith("stay")]
+
+    async def read_all() -> None:
+        nonlocal reading
+        try:
+            while written < 60:
+                assert await stays(partial(reader.query, NOTES, "oldest", "a")) == by_place
+                assert await stays(partial(reader.query, NOTES, "newest", "a")) == by_place[::-1]
+                assert await stays(partial(reader.query, NOTES, "by_shelf", "a")) == ids(staying)
+                assert sorted(await stays(partial(reader.scan, NOTES))) == ids(staying)
+        finally:
+            reading = False
+
+    await asyncio.gather(read_all(), disturb(writer, "come"), disturb(reader, "go"))
 
 
 async def test_a_cursor_may_be_a_place_where_no_record_is(records: Records) -> None:

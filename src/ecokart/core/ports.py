@@ -41,7 +41,8 @@ class Records(Port, Protocol):
     never comes back, not even with a key that was deleted. Two reads are two moments.
 
     Whether a record has expired is told by the clock of the process that asks, for reads and for
-    conditions alike. Two processes disagree about it for as long as their clocks do.
+    conditions alike. Two processes disagree about it for as long as their clocks do, and the one
+    that is ahead may remove it for both.
     """
 
     async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
@@ -63,9 +64,9 @@ class Records(Port, Protocol):
         """The records whose indexed field equals `value`, in the index's order, behind `after`.
 
         Paging to the end gives every record that was there throughout, at one place in the index,
-        exactly once; `after` may also be a place where no record is. A page is full unless it is
-        the last, and `limit` is at least 1, or it's `Invalid`. An index may lag behind `get` by a
-        moment; a record that hasn't got the sort field isn't in it.
+        exactly once; `after` may also be a place where no record is. Every page but the last is
+        full, and only the last has no `after`. `limit` is at least 1, or it's `Invalid`. An index
+        may lag behind `get` by a moment; a record that hasn't got the sort field isn't in it.
         """
         ...
 
