@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ecokart.copying.copy import ShopCopy
@@ -30,6 +31,21 @@ async def run(
     """
     steps = Steps()
     copy = await shop.begin(source_url, target_url)
+    try:
+        return await _run(shop, copy, steps, final=final, has_stopped=has_stopped)
+    except asyncio.CancelledError:
+        steps.say("Interrupted. Run it again, and it goes on where it was.")
+        raise
+
+
+async def _run(
+    shop: ShopCopy,
+    copy: Copy,
+    steps: Steps,
+    *,
+    final: bool,
+    has_stopped: Callable[[], bool] | None,
+) -> bool:
     copy = await _copy_all(shop, copy, steps)
     if not final:
         seconds = await _follow(shop, steps)
@@ -91,7 +107,9 @@ async def _verify(shop: ShopCopy, copy: Copy, steps: Steps) -> bool:
         steps.say(sentence)
     if differing:
         compared_records = sum(one.source.count for one in compared)
-        steps.say(f"Not the same: {differing:,} of {compared_records:,}. Does the source stand still?")
+        steps.say(
+            f"Not the same: {differing:,} of {compared_records:,}. Does the source stand still?"
+        )
         return False
     await shop.finish(copy)
     steps.say("Both sides hold the same. The target can open now, the source must not any more.")
