@@ -20,9 +20,7 @@ from ecokart.web.routing import Routes
 
 routes = Routes("Products")
 
-MOST_BYTES = (
-    16 * 1024 * 1024
-)  # of answers that are kept: encoding one takes little more than looking
+MOST_BYTES = 32 * 1024 * 1024  # of answers that are kept: those of ten thousand products
 
 
 class ListQuery(msgspec.Struct, frozen=True):
