@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from ecokart.core.errors import Unavailable
 from ecokart.core.ports import Live
-from ecokart.engines.cache_redis import RedisCache
+from ecokart.engines.cache_redis import MOST_CONNECTIONS, RedisCache
 from ecokart.engines.fallback import FallbackCache, FallbackLive
 from ecokart.engines.live_redis import RedisLive
 from tests.proxy import Cut, Proxy
@@ -87,6 +87,21 @@ async def test_names_carry_the_prefix(server: Server, admin: Redis) -> None:
     await other.close()
 
 
+async def test_a_crowd_shares_few_connections_and_nobody_is_overtaken_for_ever(
+    server: Server, admin: Redis
+) -> None:
+    cache = RedisCache(server.url)
+
+    async def count() -> None:
+        for _ in range(30):
+            await cache.increment("count", ttl_seconds=LONG)
+
+    await asyncio.gather(*[count() for _ in range(200)])
+    assert await cache.get("count") == b"6000"
+    assert len(await admin.client_list()) <= MOST_CONNECTIONS + 1  # and this one
+    await cache.close()
+
+
 async def test_a_cache_finds_redis_again_by_itself(server: Server) -> None:
     cache = RedisCache(server.url)
     assert (await cache.ping()).startswith("Redis ")
@@ -96,8 +111,10 @@ async def test_a_cache_finds_redis_again_by_itself(server: Server) -> None:
         with pytest.raises(Unavailable, match="Redis "):
             await call
     server.start()
+    # Each of the old connections has been closed, and none of them is asked.
+    counts = await asyncio.gather(*[cache.increment("n", ttl_seconds=LONG) for _ in range(50)])
+    assert sorted(counts) == list(range(1, 51))
     assert await cache.get("1") is None
-    assert await cache.increment("count", ttl_seconds=LONG) == 1
     await cache.close()
 
 

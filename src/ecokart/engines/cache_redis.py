@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ecokart.engines.redis_connection import ask, connect, disconnect, version
+from ecokart.engines.redis_connection import RedisClient
 
 MOST_CONNECTIONS = 16
 
@@ -24,42 +24,36 @@ class RedisCache:
     """
 
     def __init__(self, url: str) -> None:
-        self._redis, self._prefix = connect(url, most_connections=MOST_CONNECTIONS)
+        self._redis = RedisClient(url, most_connections=MOST_CONNECTIONS)
+        self._prefix = self._redis.prefix
 
     async def get(self, key: str) -> bytes | None:
-        value: bytes | None = await ask(self._redis, "GET", self._prefix + key, again=True)
+        value: bytes | None = await self._redis.ask("GET", self._prefix + key, again=True)
         return value
 
     async def set(self, key: str, value: bytes, *, ttl_seconds: float) -> None:
-        await ask(
-            self._redis,
-            "SET",
-            self._prefix + key,
-            value,
-            "PX",
-            _milliseconds(ttl_seconds),
-            again=True,
-        )
+        end = _milliseconds(ttl_seconds)
+        await self._redis.ask("SET", self._prefix + key, value, "PX", end, again=True)
 
     async def add(self, key: str, value: bytes, *, ttl_seconds: float) -> bool:
         end = _milliseconds(ttl_seconds)
-        return bool(await ask(self._redis, "SET", self._prefix + key, value, "PX", end, "NX"))
+        return bool(await self._redis.ask("SET", self._prefix + key, value, "PX", end, "NX"))
 
     async def increment(self, key: str, *, ttl_seconds: float) -> int:
         end = _milliseconds(ttl_seconds)
-        return int(await ask(self._redis, "EVAL", INCREMENT, 1, self._prefix + key, end))
+        return int(await self._redis.ask("EVAL", INCREMENT, 1, self._prefix + key, end))
 
     async def delete(self, *keys: str) -> None:
         if keys:
-            await ask(self._redis, "DEL", *[self._prefix + key for key in keys], again=True)
+            await self._redis.ask("DEL", *[self._prefix + key for key in keys], again=True)
 
     async def ping(self) -> str:
         # A full Redis, or one that can't save, answers everything but writes.
-        await ask(self._redis, "SET", f"{self._prefix}ping", b"", "PX", 1000, again=True)
-        return await version(self._redis)
+        await self._redis.ask("SET", f"{self._prefix}ping", b"", "PX", 1000, again=True)
+        return await self._redis.version()
 
     async def close(self) -> None:
-        await disconnect(self._redis)
+        await self._redis.close()
 
 
 def _milliseconds(ttl_seconds: float) -> int:

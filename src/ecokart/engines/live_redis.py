@@ -6,21 +6,13 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
 from ecokart.core.errors import Unavailable
 from ecokart.engines.live_memory import MemoryLive
-from ecokart.engines.redis_connection import (
-    ANSWER_SECONDS,
-    ask,
-    connect,
-    disconnect,
-    in_words,
-    version,
-)
+from ecokart.engines.redis_connection import RedisClient
 
 MOST_CONNECTIONS = 4
 # A connection that says nothing for so long is asked, and lost when it says nothing for as long again.
@@ -36,11 +28,12 @@ class RedisLive:
     """
 
     def __init__(self, url: str) -> None:
-        self._redis, self._prefix = connect(url, most_connections=MOST_CONNECTIONS)
+        self._redis = RedisClient(url, most_connections=MOST_CONNECTIONS)
+        self._prefix = self._redis.prefix
         self._opening: asyncio.Task[_Subscriptions] | None = None
 
     async def publish(self, topic: str, message: bytes) -> None:
-        await ask(self._redis, "PUBLISH", self._prefix + topic, message)
+        await self._redis.ask("PUBLISH", self._prefix + topic, message)
 
     @asynccontextmanager
     async def subscribe(self, topic: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -57,11 +50,11 @@ class RedisLive:
 
     async def ping(self) -> str:
         await self.publish("ping", b"")
-        return await version(self._redis)
+        return await self._redis.version()
 
     async def close(self) -> None:
         await self.cut_off()
-        await disconnect(self._redis)
+        await self._redis.close()
 
     async def _subscriptions(self) -> _Subscriptions:
         """The connection; all who need it while it is being made wait for the same one, or its failure."""
@@ -71,11 +64,7 @@ class RedisLive:
         return await asyncio.shield(opened)
 
     async def _open(self) -> _Subscriptions:
-        connection: Any = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        with in_words():
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await connection.connect()
-        return _Subscriptions(connection)
+        return _Subscriptions(await self._redis.connection())
 
 
 class _Subscriptions:
