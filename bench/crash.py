@@ -27,6 +27,7 @@ from bench.books import Books, imbalances, unfinished
 from bench.crowd import Customer
 from bench.load import LOST, Scenario, Tally, run
 from bench.places import ENGINES, Place, place
+from bench.processes import Server
 from ecokart.app import open_ports
 from ecokart.core.events import Reactions
 from ecokart.core.worker import Worker
@@ -83,6 +84,7 @@ async def survive(
         await _finish_the_work(where)
         books = await trial.auditor.books()
         trial.ordeal.wrong += _lost(books, where, trial.ordeal, trial.supplied)
+        trial.ordeal.wrong += _unexpected(trial.shop)
         return trial.ordeal
 
 
@@ -209,6 +211,17 @@ def _lost(books: Books, where: Place, ordeal: Ordeal, supplied: dict[str, int]) 
     wrong += [f"{order_id} was never asked for." for order_id in {*books.orders} - acknowledged]
     if len(acknowledged) < len(ordeal.orders):
         wrong.append("Two keys were answered the same order.")
+    return wrong
+
+
+def _unexpected(shop: Server) -> list[str]:
+    """What the shop itself had not foreseen, by its log."""
+    wrong = []
+    for line in shop.log.read_bytes().splitlines():
+        # A line may be cut short by a kill.
+        if line.endswith(b"}") and b'"logger":"ecokart.web"' in line:
+            said = json.loads(line)
+            wrong.append(f"In the log: {said['message']} {said.get('trace', '')}")
     return wrong
 
 
