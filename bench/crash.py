@@ -20,9 +20,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random, randrange
 from time import perf_counter
 
-import uvloop
-
-from bench import processes
+from bench import places, processes
 from bench.books import Books, imbalances, unfinished
 from bench.crowd import Customer
 from bench.load import LOST, Scenario, Tally, run
@@ -235,7 +233,7 @@ def main() -> None:
     parser.add_argument("--kill-database", action="store_true", help="too; a PostgreSQL of its own")
     options = parser.parse_args()
     print(f"seed {options.seed}")
-    ordeal = uvloop.run(
+    ordeal = places.run(
         survive(
             options.kills,
             options.seed,

@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random, randrange
 
-import uvloop
-
+from bench import places
 from bench.auditor import Auditor
 from bench.books import Books, imbalances, pieces, unfinished
 from bench.crowd import Basket, Customer
@@ -187,7 +186,7 @@ def main() -> None:
     print(f"seed {options.seed}")
     kept = True
     for kind in options.sales:
-        sale = uvloop.run(
+        sale = places.run(
             sell(
                 kind,
                 options.buyers,

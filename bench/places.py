@@ -6,12 +6,16 @@ that run, with a place of one's own on them, or a PostgreSQL of one's own where 
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+import pytest
+import uvloop
 
 from bench import processes
 from bench.auditor import Auditor, auditor
@@ -24,6 +28,8 @@ from tests.dynamodb import make_tables
 from tests.servers import dynamodb_url, own_postgresql, postgresql_url
 
 ENGINES = ("sqlite", "postgresql", "dynamodb")
+
+R = TypeVar("R")
 
 
 class Database(Protocol):
@@ -75,6 +81,14 @@ def place(engine: str, *, to_be_killed: bool = False) -> Iterator[Place]:
             yield Place(folder, {"ECOKART_RECORDS_URL": url})
         else:
             yield Place(folder, {})
+
+
+def run(proof: Coroutine[Any, Any, R]) -> R:
+    """Run it to its end; where its engine is missing, say so and end the program."""
+    try:
+        return uvloop.run(proof)
+    except pytest.skip.Exception as missing:
+        sys.exit(missing.msg)
 
 
 def records_url(engine: str) -> str:
