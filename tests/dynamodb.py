@@ -13,7 +13,7 @@ from ecokart.engines.records_dynamodb import DynamoRecords
 
 
 def make_tables(url: str, tables: Iterable[Table[Any]]) -> list[str]:
-    """Make them as `ecokart tables create` does; gives back what it says."""
+    """Make them as `ecokart tables create` does, but for the removal of ended records; says what it says."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(_made(url, tables))).result()
 
@@ -22,7 +22,7 @@ async def _made(url: str, tables: Iterable[Table[Any]]) -> list[str]:
     records = DynamoRecords(url, tables, SystemClock())
     told: list[str] = []
     try:
-        await records.making.make(told.append)
+        await records.making.make(told.append, expiry=False)
     finally:
         await records.close()
     return told

@@ -60,8 +60,12 @@ class Making:
     ) -> None:
         self._client, self._layouts, self._reading = client, layouts, reading
 
-    async def make(self, told: Told, *, refill: bool = False) -> None:
-        """Make what is missing and wait until it can be used; `refill` goes through every old record."""
+    async def make(self, told: Told, *, refill: bool = False, expiry: bool = True) -> None:
+        """Make what is missing and wait until it can be used; `refill` goes through every old record.
+
+        Without `expiry` DynamoDB removes no ended records: its local server, which keeps a thread for
+        each table where it does, soon has none left to fill new indexes. To us they are gone anyway.
+        """
         fresh = set()
         for layout in self._layouts.values():
             if await self._description(layout) is None:
@@ -73,7 +77,7 @@ class Making:
             grown = await self._missing_indexes(layout)
             for label in grown:
                 await self._add_index(layout, label)
-            ends = await self._switch_on_expiry(layout)
+            ends = expiry and await self._switch_on_expiry(layout)
             recovery = await self._switch_on_recovery(layout)
             count = 0
             if layout.name not in fresh and (grown or ends or refill):
