@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from ecokart.core.clock import Clock
 from ecokart.core.ports import Cache, Live, Mail, Queue, Records
@@ -63,6 +65,13 @@ class Opened:
         records = open_engine(location or self.location, tables, clock or self._clock)
         self.opened.append(records)
         return records
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """The loop of a state machine, whose rules are called one after the other and wait for each answer."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        yield runner
 
 
 @pytest.fixture(params=sorted(ENGINES))
