@@ -100,16 +100,29 @@ def settings_of(folder: Path, port: int, **more: str) -> tuple[Settings, dict[st
 
 def shop(folder: Path, port: int, **more: str) -> Server:
     """`ecokart serve` over that folder, answering."""
-    return _shop(folder, port, ["serve"], [server_core()], more)
+    return _shop(folder, port, ["serve"], more, cores=[server_core()])
 
 
 def shop_of(processes: int, folder: Path, port: int, **more: str) -> Server:
     """The same with several processes behind the port, on all cores."""
-    return _shop(folder, port, ["serve", "--workers", str(processes)], _ALL_CORES, more)
+    return _shop(folder, port, ["serve", "--workers", str(processes)], more, cores=_ALL_CORES)
+
+
+def service(name: str, folder: Path, port: int, **more: str) -> Server:
+    """A service of the shop over that folder, answering for its own rooms."""
+    return _shop(
+        folder, port, ["serve", "--service", name], more, cores=_ALL_CORES, ready="/health/ready"
+    )
 
 
 def _shop(
-    folder: Path, port: int, command: list[str], cores: Iterable[int], more: Mapping[str, str]
+    folder: Path,
+    port: int,
+    command: list[str],
+    more: Mapping[str, str],
+    *,
+    cores: Iterable[int],
+    ready: str = "/api/products?limit=1",
 ) -> Server:
     _, environ = settings_of(folder, port, **more)
     return Server(
@@ -117,7 +130,7 @@ def _shop(
         port,
         folder / "server.log",
         environ=environ,
-        ready="/api/products?limit=1",
+        ready=ready,
         cores=cores,
     )
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.crowd import ADDRESS
 from bench.places import Place, place
-from bench.processes import Server, free_port, kill
+from bench.processes import Server, free_port, kill, service
 from ecokart.core.clock import SystemClock
 from ecokart.opening import open_records
 from tests.proofs.timer_process import EVERY_SECONDS, RUNS
@@ -82,6 +83,34 @@ def _available(server: Server) -> int:
     product = httpx.get(f"http://127.0.0.1:{server.port}/api/products/prod-001").json()
     (variant,) = [one for one in product["variants"] if one["sku"] == "EK-001"]
     return int(variant["available"])
+
+
+async def test_one_service_down_takes_only_its_own_paths_with_it(tmp_path: Path) -> None:
+    services: dict[str, Server] = {}
+    try:
+        for name in ("product", "checkout", "user", "work"):
+            services[name] = service(name, tmp_path, free_port())
+        url = {name: f"http://127.0.0.1:{server.port}" for name, server in services.items()}
+        async with Place(tmp_path, {}).crowd() as people:
+            (customer,) = await people.come([[]])
+        headers = {"Authorization": f"Bearer {customer.token}"}
+        assert httpx.get(f"{url['product']}/api/products").status_code == 200
+        services["product"].kill()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url['product']}/api/products")
+        assert httpx.get(f"{url['user']}/auth/me", headers=headers).status_code == 200
+        item = {"sku": "EK-001", "quantity": 1}
+        added = httpx.post(f"{url['checkout']}/api/cart", json=item, headers=headers)
+        assert added.status_code == 200
+        body = {"address": ADDRESS}
+        placed = httpx.post(f"{url['checkout']}/api/orders", json=body, headers=headers)
+        assert placed.status_code == 201
+        order = f"{url['checkout']}/api/orders/{placed.json()['id']}"
+        # Another process does the work.
+        await until(lambda: httpx.get(order, headers=headers).json()["status"] == "COMPLETED")
+    finally:
+        for server in services.values():
+            server.stop()
 
 
 @pytest.fixture
