@@ -32,6 +32,7 @@ from ecokart.core.records import (
 from ecokart.engines.records_postgres_committing import Committing
 from ecokart.engines.records_postgres_connections import Connections, Place
 from ecokart.engines.records_postgres_function import CommitFunction
+from ecokart.engines.records_postgres_getting import Getting
 from ecokart.engines.records_postgres_group import Commit, Steps
 from ecokart.engines.records_postgres_preparing import prepare
 from ecokart.engines.records_postgres_sql import LANES, Statements, given, quoted, stored
@@ -67,13 +68,15 @@ class PostgresRecords:
         self._steps = Steps(self._tables)
         self._connections = Connections(place, self._prepare)
         self._committing = Committing(self._connections, place.schema, self._function, clock)
+        self._getting = Getting(self._connections, clock)
         self._sweep_every_seconds = sweep_every_seconds
         self._sweeping: asyncio.Task[None] | None = None
         self._closed = False
 
     async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
-        rows = await self._fetch(self._sql[table.name].get, stored(key), *self._now(table))
-        return Versioned(_value(table, rows[0]), rows[0][1]) if rows else None
+        self._begin()
+        row = await self._getting.row(self._sql[table.name], stored(key))
+        return Versioned(_value(table, row), row[1]) if row else None
 
     async def query(
         self,
@@ -123,6 +126,7 @@ class PostgresRecords:
             return
         self._closed = True
         await self._committing.finish()
+        await self._getting.finish()
         if self._sweeping:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)

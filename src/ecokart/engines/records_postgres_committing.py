@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 
 from ecokart.core.clock import Clock
-from ecokart.core.errors import Unavailable
+from ecokart.core.errors import Invalid, Unavailable
 from ecokart.core.records import OutcomeUnknown, microseconds
 from ecokart.engines.records_postgres_connections import ERRORS, Connections, broken, sentence
 from ecokart.engines.records_postgres_function import ADJUST, CommitFunction
@@ -155,16 +155,14 @@ class Committing:
         try:
             outcomes = await self._outcomes(lane, arguments(group))
         except asyncpg.PostgresError as error:
-            if len(group) == 1 or str(error.sqlstate)[:2] not in NOT_TAKEN:
+            if str(error.sqlstate)[:2] not in NOT_TAKEN:
                 raise Unavailable(f"This can't be written: {sentence(error)}.") from error
+            if len(group) == 1:
+                group[0].fail(Invalid(f"No record can have that: {sentence(error)}."))
+                return
             # The server can't take one of them: each goes for itself, so that only that one fails.
             for commit in group:
-                try:
-                    await self._settle(lane, [commit])
-                except OutcomeUnknown:
-                    raise
-                except Unavailable as problem:
-                    commit.fail(problem)
+                await self._settle(lane, [commit])
         else:
             for commit, outcome in zip(group, outcomes or [0] * len(group), strict=True):
                 commit.settle(outcome)

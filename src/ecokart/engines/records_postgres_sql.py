@@ -54,7 +54,7 @@ class Statements:
         self.indexes[name] = f'CREATE INDEX "{name}" ON {self.name} {over}'
 
     def _declare_reads(self) -> None:
-        self.get = self._select("key", "key = $1", now="$2")
+        self.get = self._select("key", "key = ANY($1)", now="$2")
         self.scan = self._select("key", "key > $1", now="$3") + " ORDER BY key LIMIT $2"
         self.queries = {}
         for label, index in self.table.indexes.items():
