@@ -23,6 +23,7 @@ MAX_RECORD_BYTES = 400 * 1024
 MAX_COMMIT_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024
 MAX_INDEXED_BYTES = 800  # of a text: two and the key are a row of an index, and 2,700 bytes fit
+MAX_SHARDS = 32
 MAX_INTEGER = 2**53 - 1  # exact in JSON wherever it is read, and far from every engine's own edge
 
 SHORT = MAX_INDEXED_BYTES // 4  # a text of so many characters fits, whichever they are
@@ -106,7 +107,9 @@ class Table(Generic[T]):
     `key` names the field that identifies a record. An index is `(field,)` or `(field, sort_field)`;
     `"-placed_at"` sorts newest first, ties go by key. `counters` are whole numbers that `Adjust` may
     move, with the floor each may not fall below. `touched` is a time that every write sets, so that
-    readers can ask what changed. `expires` is a time after which the record no longer exists.
+    readers can ask what changed. `expires` is a time after which the record no longer exists. `shards`
+    is a whole number: how many parts an engine whose records have a bounded rate each may split this
+    one into; then `touched` moves by whole seconds.
 
     `shape` numbers the struct's layout. Raise it with every change that old records don't fit, and
     add to `upgrades` how a body of the shape before becomes the next: old records are read for ever.
@@ -122,19 +125,22 @@ class Table(Generic[T]):
         counters: Mapping[str, int] | None = None,
         touched: str | None = None,
         expires: str | None = None,
+        shards: str | None = None,
         shape: int = 1,
         upgrades: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] | None = None,
     ) -> None:
         self.name, self.struct, self.key = name, struct, key
         self.indexes = {index: Index.declared(fields) for index, fields in (indexes or {}).items()}
         self.counters = dict(counters or {})
-        self.touched, self.expires = touched, expires
+        self.touched, self.expires, self.shards = touched, expires, shards
         self.shape, self.upgrades = shape, dict(upgrades or {})
         named = [field for index in self.indexes.values() for field in index.fields]
         extra = [field for field in (touched, expires) if field]
         self.columns = tuple(dict.fromkeys([*self.counters, *named, *extra]))
         # The columns that `Adjust` moves without rewriting the body: they win over what the body says.
         self.adjustable = tuple(self.counters) + ((touched,) if touched and self.counters else ())
+        if shards and (expires or any(field in self.counters for field in named)):
+            raise TypeError(f"{name}: what has an end or an index by a counter can't be split")
         self._columns_of = _getter(self.columns)
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(struct).decode
@@ -145,6 +151,9 @@ class Table(Generic[T]):
     def key_of(self, value: T) -> str:
         key: str = getattr(value, self.key)
         return key
+
+    def shards_of(self, value: T) -> int:
+        return getattr(value, self.shards) if self.shards else 1
 
     def row(self, value: T) -> Row:
         """The record as it is stored. Raises `TooLarge` or `Invalid` if no engine would take it."""
@@ -157,6 +166,8 @@ class Table(Generic[T]):
         for counter, floor in self.counters.items():
             if getattr(value, counter) < floor:
                 raise BelowFloor(self.name, self.key_of(value))
+        if not 1 <= self.shards_of(value) <= MAX_SHARDS:
+            raise Invalid(f"{self.name}/{self.key_of(value)} takes 1 to {MAX_SHARDS} shards.")
         columns = [
             field if type(field) is str and len(field) <= SHORT else sortable(field)
             for field in self._columns_of(value)

@@ -8,6 +8,7 @@ item that it met, so that which one failed, and why, costs no further request.
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
@@ -16,8 +17,10 @@ from ecokart.core.clock import Clock
 from ecokart.core.errors import Unavailable
 from ecokart.core.records import (
     ANY,
+    MAX_WRITES,
     Adjust,
-    Check,
+    BelowFloor,
+    CommitTooLarge,
     Cursor,
     Delete,
     OutcomeUnknown,
@@ -32,6 +35,7 @@ from ecokart.core.records import (
     check_limit,
     encode,
     microseconds,
+    write_key,
 )
 from ecokart.engines.records_dynamodb_client import (
     CONDITION,
@@ -44,9 +48,13 @@ from ecokart.engines.records_dynamodb_client import (
 )
 from ecokart.engines.records_dynamodb_items import Layout, Operation
 from ecokart.engines.records_dynamodb_reading import Reading
+from ecokart.engines.records_dynamodb_shards import Group, change, new_record
 from ecokart.engines.records_dynamodb_tables import Making, refill
 
 PATIENCE_SECONDS = 10.0  # with others that write the same records
+
+# What a commit has read of records that are split, by table and key.
+Groups = dict[tuple[str, str], Group]
 
 
 class DynamoRecords:
@@ -64,6 +72,7 @@ class DynamoRecords:
         self._layouts = {table.name: Layout(table, place.prefix) for table in tables}
         self._reading = Reading(self._client, self._layouts, clock)
         self.making = Making(self._client, self._layouts, self._reading)
+        self._counts: dict[tuple[str, str], int] = {}  # of the records known to be split
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -113,19 +122,53 @@ class DynamoRecords:
 
     async def _commit(self, writes: Sequence[Write], rows: Sequence[Row | None]) -> None:
         pauses = Pauses(PATIENCE_SECONDS)
+        groups: Groups = {}
         while True:
             now = microseconds(self._clock.now())
-            operations = [
-                self._layouts[write.table.name].step(write, row, now)
-                for write, row in zip(writes, rows, strict=True)
-            ]
+            operations: list[Operation] = []
+            for write, row in zip(writes, rows, strict=True):
+                operations += await self._operations(write, row, now, groups)
+            if len(operations) > MAX_WRITES:
+                raise CommitTooLarge(f"With its shards it has {len(operations)} writes.")
             try:
                 return await self._send(operations)
             except Cancelled as cancelled:
-                if await self._mended(operations, cancelled, now):
-                    continue
+                await self._mend(operations, cancelled, now, groups)
             if not await pauses.next():
                 raise Unavailable("Too many write the same records at once.")
+
+    async def _operations(
+        self, write: Write, row: Row | None, now: int, groups: Groups
+    ) -> list[Operation]:
+        """What a write is in DynamoDB: one operation, or several where its record is split."""
+        layout, key = self._layouts[write.table.name], write_key(write)
+        if not layout.table.shards:
+            return [layout.step(write, row, now)]
+        if group := groups.get((layout.name, key)):
+            operations = change(layout, write, row, now, group)
+            if operations is not None:
+                return operations
+            if group.exact:
+                raise BelowFloor(layout.table.name, key)
+            await self._learn(layout, key, groups, exact=True)
+            return await self._operations(write, row, now, groups)
+        if isinstance(write, Adjust) and (count := self._counts.get((layout.name, key))):
+            return [layout.adjust(write, now, write.add, random.randrange(count))]  # noqa: S311 (any shard)
+        if isinstance(write, Put) and layout.table.shards_of(write.value) > 1:
+            return new_record(layout, write, row, now)
+        return [layout.step(write, row, now)]
+
+    async def _learn(
+        self, layout: Layout[Any], key: str, groups: Groups, *, exact: bool = False
+    ) -> None:
+        """Read how a record is split now, for this commit and for the next ones."""
+        group = await self._reading.group(layout, key, exact=exact)
+        if group:
+            groups[layout.name, key] = group
+            self._counts[layout.name, key] = len(group.items)
+        else:
+            groups.pop((layout.name, key), None)
+            self._counts.pop((layout.name, key), None)
 
     async def _send(self, operations: Sequence[Operation]) -> None:
         first = operations[0]
@@ -144,34 +187,35 @@ class DynamoRecords:
         Sent again it meets its own condition, and `ANY` means whatever is there: again is as good as once.
         """
         request = dict(operation.request)
+        mark = {"S": secrets.token_urlsafe(8)}
         if operation.kind == "Put":
-            mark = {"S": secrets.token_urlsafe(8)}
             request["Item"] = request["Item"] | {"w": mark}
         try:
             await self._client.write(f"{operation.kind}Item", **request)
         except Cancelled as cancelled:
-            if not cancelled.lost:
-                raise
             ((_, met),) = cancelled.reasons
-            if met.get("w") == mark:
+            if cancelled.lost and met.get("w") == mark:
                 return
-            if _untouched(operation, met):
-                raise
-            raise OutcomeUnknown from cancelled
+            if cancelled.lost and not _untouched(operation, met):
+                raise OutcomeUnknown from cancelled
+            raise
 
-    async def _mended(
-        self, operations: Sequence[Operation], cancelled: Cancelled, now: int
-    ) -> bool:
-        """Raise the conflict that stopped a commit; True if it can be sent again at once, False later."""
+    async def _mend(
+        self, operations: Sequence[Operation], cancelled: Cancelled, now: int, groups: Groups
+    ) -> None:
+        """Find out what a commit needs to be sent again; raises the conflict if it can't be."""
         for operation, (code, met) in zip(operations, cancelled.reasons, strict=True):
             if code != CONDITION:
                 continue
             write, layout = operation.write, self._layouts[operation.write.table.name]
+            key = write_key(write)
             if isinstance(write, Adjust) and met and _lacks(write, met):
                 # A counter declared since the record was put: it gets it now.
-                return await refill(self._client, self._reading, layout, met)
-            raise layout.conflict(write, met, now)
-        return False
+                await refill(self._client, self._reading, layout, met)
+            elif layout.table.shards and ("n" in met or (layout.name, key) in self._counts):
+                await self._learn(layout, key, groups)
+            else:
+                raise layout.conflict(write, met, now)
 
 
 def _goes_alone(write: Write) -> bool:
@@ -183,9 +227,9 @@ def _goes_alone(write: Write) -> bool:
 def _untouched(operation: Operation, met: Item) -> bool:
     """Whether what a put met shows that it wasn't applied before: somebody else made the next version."""
     write = operation.write
-    if not isinstance(write, Put | Check) or write.expected <= 0 or not met:
-        return False
-    return int(met["v"]["N"]) <= write.expected + 1
+    if not isinstance(write, Put):
+        return "n" in met  # a delete: the record turned out to be split
+    return bool(met) and write.expected > 0 and int(met["v"]["N"]) <= write.expected + 1
 
 
 def _lacks(write: Adjust, met: Item) -> bool:

@@ -137,7 +137,7 @@ class DynamoClient:
             except BUSY as error:
                 failure = error
             except errors.AIODynamoError as error:
-                failure = self._retryable(error, lost)
+                failure = self._retryable(error, lost or not writes)
                 lost = lost or isinstance(error, errors.UnknownError)
             else:
                 self._count(action, answer)
@@ -147,7 +147,10 @@ class DynamoClient:
                 raise (OutcomeUnknown if lost and writes else Unavailable)(why) from failure
 
     def _retryable(self, error: errors.AIODynamoError, lost: bool) -> Exception:
-        """What is worth another try; raises what isn't, in our own words."""
+        """What is worth another try; raises what isn't, in our own words.
+
+        Where a try was lost (or only reads), others in the way are waited for, and not told.
+        """
         if isinstance(error, errors.ConditionalCheckFailed):
             raise Cancelled([_reason(error.args[0])], lost=lost) from None
         if isinstance(error, errors.TransactionCanceled):

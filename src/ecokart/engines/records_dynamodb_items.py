@@ -7,6 +7,7 @@ v  the version; s the body's shape; b the body, compressed if it is longer than 
 w  which request wrote it, where a write goes alone: the answer to whether it did
 c_<counter>  the counters, and t the touched time in microseconds: what an adjustment moves
 e  the end in microseconds, by which we go; ttl the same in seconds, by which DynamoDB removes
+n  how many items the record is split over, where it is (records_dynamodb_shards.py); g which put did it
 i_<field>, o_<field>  the hash and the range key of the indexes by that field, and in its order
 
 An index's range key holds the sort value and the key, so that ties go by key; a counter can only be
@@ -21,18 +22,14 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from functools import lru_cache
-from hashlib import sha256
 from math import ceil
 from typing import Any, Generic, NamedTuple, cast
 
-from ecokart.core.errors import Invalid
 from ecokart.core.records import (
     ABSENT,
     ANY,
-    MAX_KEY_BYTES,
     Adjust,
     BelowFloor,
-    Cursor,
     Delete,
     Put,
     Reason,
@@ -47,12 +44,18 @@ from ecokart.core.records import (
     write_key,
 )
 from ecokart.engines.records_dynamodb_client import Item
+from ecokart.engines.records_dynamodb_keys import (
+    Ordering,
+    hash_key,
+    is_shard,
+    key_item,
+    number,
+    range_key,
+)
 
 # A body up to this length takes one write unit with its attributes; a longer one is compressed.
 PLAIN_BYTES = 900
-MAX_HASH_BYTES = 2048
-MAX_RANGE_BYTES = 1024
-INTEGER_EDGE = 2**63
+SECOND = 1_000_000
 
 
 class Operation(NamedTuple):
@@ -61,40 +64,6 @@ class Operation(NamedTuple):
     kind: str
     request: dict[str, Any]
     write: Write
-
-
-class Ordering(NamedTuple):
-    """An index: its hash and range attributes with their types, and what they hold."""
-
-    name: str
-    by: str
-    sort: str | None
-    hash: tuple[str, str]
-    range: tuple[str, str]
-    descending: bool
-
-    def hash_of(self, value: Sortable) -> str:
-        return str(value) if self.hash[1] == "N" else hash_key(value)
-
-    def start(self, after: Cursor) -> tuple[str, dict[str, str]]:
-        """The condition on the range key of what comes behind a cursor; it may begin a little before."""
-        way = "<" if self.descending else ">"
-        if self.range[1] == "N":
-            sort = after[0] if isinstance(after[0], int) else INTEGER_EDGE  # texts come last
-            return f"#{self.range[0]} {way}= :after", number(_within_edges(sort))
-        place = range_key(after[0] if self.sort else None, after[1])
-        equal = "=" if len(place) == MAX_RANGE_BYTES else ""
-        return f"#{self.range[0]} {way}{equal} :after", {"B": b64encode(place).decode()}
-
-    def behind(self, place: Cursor, after: Cursor) -> bool:
-        """Whether a place comes behind a cursor in this order."""
-        one, other = [(isinstance(sort, str), sort, key) for sort, key in (place, after)]
-        return one < other if self.descending else one > other
-
-    def shared(self, item: Item) -> bool:
-        """Whether items of other places may have this one's range key, in whatever order."""
-        kind, value = next(iter(item[self.range[0]].items()))
-        return kind == "N" or len(b64decode(value)) == MAX_RANGE_BYTES
 
 
 class Layout(Generic[T]):
@@ -111,6 +80,7 @@ class Layout(Generic[T]):
                 self._hash(index.by),
                 self._range(index.sort),
                 index.descending,
+                many=bool(table.shards) and index.sort == table.touched,
             )
             for label, index in table.indexes.items()
         }
@@ -119,7 +89,7 @@ class Layout(Generic[T]):
         """The whole record as an item."""
         table, values = self.table, dict(zip(self.table.columns, row.columns, strict=True))
         item: Item = {
-            "k": {"S": stored_key(row.key)},
+            **key_item(row.key),
             "v": number(version),
             "s": number(table.shape),
             "b": _packed(row.body),
@@ -128,7 +98,7 @@ class Layout(Generic[T]):
             item[f"c_{counter}"] = number(cast("int", values[counter]))
         if table.expires and values[table.expires] is not None:
             end = cast("int", values[table.expires])
-            item |= {"e": number(end), "ttl": number(ceil(end / 1_000_000))}
+            item |= {"e": number(end), "ttl": number(ceil(end / SECOND))}
         if table.touched in table.adjustable:
             item["t"] = number(cast("int", values[table.touched]))
         return item | self.places(values, row.key)
@@ -161,6 +131,9 @@ class Layout(Generic[T]):
 
     def refill(self, item: Item) -> Item:
         """The attributes that today's declaration gives the record beyond what the item has."""
+        if is_shard(item):
+            lacking = [f"c_{c}" for c in self.table.counters if f"c_{c}" not in item]
+            return {name: number(0) for name in lacking}
         value, version = self.load(item)
         whole = self.item(self.table.row(value), version)
         return {name: held for name, held in whole.items() if name not in item}
@@ -169,56 +142,74 @@ class Layout(Generic[T]):
         return "e" not in item or int(item["e"]["N"]) > now
 
     def step(self, write: Write, row: Row | None, now: int) -> Operation:
-        """One write with its condition."""
+        """One write of a record that isn't split, with its condition."""
         if isinstance(write, Put):
-            return self._put(write, cast("Row", row), now)
+            version = write.expected + 1 if write.expected > 0 else new_version()
+            held = {"Item": self.item(cast("Row", row), version)}
+            return self.operation("Put", write, held, self._expected(write.expected, now))
         if isinstance(write, Adjust):
-            return self._adjust(write, now)
+            return self.adjust(write, now, write.add)
         kind = "Delete" if isinstance(write, Delete) else "ConditionCheck"
-        request = {"TableName": self.name, "Key": key_item(write.key)}
-        return Operation(kind, request | self._expected(write.expected, now), write)
+        expected = self._expected(write.expected, now)
+        return self.operation(kind, write, {"Key": key_item(write.key)}, expected)
 
-    def _put(self, write: Put, row: Row, now: int) -> Operation:
-        version = write.expected + 1 if write.expected > 0 else new_version()
-        request = {"TableName": self.name, "Item": self.item(row, version)}
-        return Operation("Put", request | self._expected(write.expected, now), write)
+    def operation(self, kind: str, write: Write, *parts: Mapping[str, Any]) -> Operation:
+        request: dict[str, Any] = {"TableName": self.name}
+        for part in parts:
+            request |= part
+        return Operation(kind, request, write)
 
-    def _adjust(self, write: Adjust, now: int) -> Operation:
+    def adjust(
+        self, write: Adjust, now: int, add: Mapping[str, int], shard: int | None = None
+    ) -> Operation:
+        """An adjustment by `add`, of the record or of one of its shards: the first has the floors."""
         changes, conditions = ["#v = #v + :one"], ["attribute_exists(#k)"]
+        if self.table.shards and not shard:
+            conditions = ["attribute_not_exists(#n)" if shard is None else "attribute_exists(#n)"]
+            conditions.append("attribute_exists(#k)")
         values: Item = {":one": number(1)}
-        for counter, amount in write.add.items():
+        for counter, amount in add.items():
             changes.append(f"#c_{counter} = #c_{counter} + :a_{counter}")
             conditions.append(f"#c_{counter} >= :f_{counter}")
             values[f":a_{counter}"] = number(amount)
-            values[f":f_{counter}"] = number(self.table.counters[counter] - amount)
-        for name, held in self._moved(write).items():
+            values[f":f_{counter}"] = number(self.floor(counter, shard) - amount)
+        for name, held in self._moved(write, split=shard is not None).items():
             changes.append(f"#{name} = :{name}")
             values[f":{name}"] = held
         if self.table.expires:
             conditions.append(ALIVE)
             values[":now"] = number(now)
-        request = {"TableName": self.name, "Key": key_item(write.key)}
-        request |= expression(" AND ".join(conditions), "SET " + ", ".join(changes), values)
-        return Operation("Update", request, write)
+        told = expression(" AND ".join(conditions), "SET " + ", ".join(changes), values)
+        return self.operation("Update", write, {"Key": key_item(write.key, shard)}, told)
 
-    def _moved(self, write: Adjust) -> Item:
-        """What an adjustment's time moves."""
-        if not self.table.touched:
-            return {}
+    def floor(self, counter: str, shard: int | None) -> int:
+        return 0 if shard else self.table.counters[counter]
+
+    def _moved(self, write: Adjust, *, split: bool) -> Item:
+        """What an adjustment's time moves. That of a record that is split moves by whole seconds, so
+        that its many adjustments aren't as many writes to one place of an index."""
         touched, at = self.table.touched, sortable(write.at)
-        places = self.places({touched: at}, write.key)
+        if not touched:
+            return {}
+        count = cast("int", at)
+        count = -(-count // SECOND) * SECOND if split else count
+        places = self.places({touched: count}, write.key)
         moved = {name: places[name] for name in (f"i_{touched}", f"o_{touched}") if name in places}
-        return {"t": number(cast("int", at))} | moved
+        return {"t": number(count)} | moved
 
     def _expected(self, expected: int, now: int) -> dict[str, Any]:
         ends = bool(self.table.expires)
         values: Item = {":now": number(now)} if ends and expected != ANY else {}
-        if expected == ANY:
-            return {}
         if expected == ABSENT:
             return expression("attribute_not_exists(#k)" + " OR #e <= :now" * ends, "", values)
-        condition = "#v = :v" + f" AND {ALIVE}" * ends
-        return expression(condition, "", values | {":v": number(expected)})
+        conditions = []
+        if expected != ANY:
+            conditions.append("#v = :v")
+            values[":v"] = number(expected)
+            conditions += [ALIVE] * ends
+        if self.table.shards:
+            conditions.append("attribute_not_exists(#n)")
+        return expression(" AND ".join(conditions), "", values) if conditions else {}
 
     def conflict(self, write: Write, met: Item, now: int) -> WriteConflict:
         """Why a condition failed, told from the item that it met."""
@@ -264,59 +255,6 @@ def expression(condition: str, update: str, values: Item) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _names(expressions: str) -> dict[str, str]:
     return {f"#{name}": name for name in re.findall(r"#(\w+)", expressions)}
-
-
-def number(value: int) -> dict[str, str]:
-    return {"N": str(value)}
-
-
-def key_item(key: str) -> Item:
-    return {"k": {"S": stored_key(key)}}
-
-
-def stored_key(key: str) -> str:
-    return "\x00" + key if key.startswith("\x00") else key
-
-
-def key_of(item: Item) -> str:
-    stored: str = item["k"]["S"]
-    return stored.removeprefix("\x00")
-
-
-def is_key(key: str) -> bool:
-    """Whether a record can have this key. Raises `Invalid` for what is no text."""
-    return 0 < len(_encoded(key)) <= MAX_KEY_BYTES
-
-
-def hash_key(value: Sortable) -> str:
-    """An index's hash key: never empty, a number never like a text, and of a text too long its digest."""
-    if isinstance(value, int):
-        return f"n{value}"
-    text = _encoded(value)
-    return f"t{value}" if len(text) < MAX_HASH_BYTES else f"h{sha256(text).hexdigest()}"
-
-
-def range_key(sort: Sortable | None, key: str) -> bytes:
-    """An index's range key: sorts as the pair does, numbers before texts, cut off where it is too long."""
-    if sort is None:
-        head = b""
-    elif isinstance(sort, int):
-        head = b"\x01" + (_within_edges(sort) + INTEGER_EDGE).to_bytes(8, "big")
-    else:
-        # A NUL ends the text, so those in it are followed by what no text can contain.
-        head = b"\x02" + _encoded(sort).replace(b"\x00", b"\x00\xff") + b"\x00"
-    return (head + _encoded(key))[:MAX_RANGE_BYTES]
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:  # half a surrogate pair
-        raise Invalid(f"No record can have that: {error}.") from error
-
-
-def _within_edges(value: int) -> int:
-    return min(max(value, -INTEGER_EDGE), INTEGER_EDGE - 1)
 
 
 _last_version = 0

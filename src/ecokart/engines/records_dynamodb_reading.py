@@ -24,7 +24,9 @@ from ecokart.core.records import (
     sortable,
 )
 from ecokart.engines.records_dynamodb_client import DynamoClient, Item, Pauses
-from ecokart.engines.records_dynamodb_items import Layout, Ordering, is_key, key_item, key_of
+from ecokart.engines.records_dynamodb_items import Layout
+from ecokart.engines.records_dynamodb_keys import Ordering, is_key, is_shard, key_item, key_of
+from ecokart.engines.records_dynamodb_shards import Group, fit
 
 BATCH = 100  # keys a BatchGetItem takes
 PATIENCE_SECONDS = 10.0
@@ -42,8 +44,9 @@ class Reading:
         layout = self._layouts[table.name]
         if not is_key(key):
             return None
-        item = await self.item(layout, key)
-        return layout.load(item) if item and layout.alive(item, self._now()) else None
+        item = await self.item(layout, key_item(key))
+        whole = await self._whole(layout, item) if item else None
+        return layout.load(whole) if whole and layout.alive(whole, self._now()) else None
 
     async def query(
         self, table: Table[T], index: str, value: Sortable, after: Cursor | None, limit: int
@@ -72,21 +75,41 @@ class Reading:
                 "Scan", TableName=layout.name, ConsistentRead=True, Limit=limit + 1, **more
             )
             for item in answer["Items"]:
-                if layout.alive(item, now):
+                if layout.alive(item, now) and not is_shard(item):
                     key = key_of(item)
-                    found.append(((key, key), layout.load(item)))
+                    if whole := await self._whole(layout, item):
+                        found.append(((key, key), layout.load(whole)))
             start = answer.get("LastEvaluatedKey")
             if start is None:
                 break
         return _page(found, limit)
 
-    async def item(self, layout: Layout[Any], key: str) -> Item | None:
+    async def item(self, layout: Layout[Any], key: Item) -> Item | None:
         """The newest state of an item, whether it has expired or not."""
         answer = await self._client.read(
-            "GetItem", TableName=layout.name, Key=key_item(key), ConsistentRead=True
+            "GetItem", TableName=layout.name, Key=key, ConsistentRead=True
         )
         item: Item | None = answer.get("Item")
         return item
+
+    async def group(self, layout: Layout[Any], key: str, *, exact: bool = False) -> Group | None:
+        """The items of a record that is split, all of one put; None if it isn't (any more).
+
+        `exact` reads them at one moment, at double the price.
+        """
+        pauses = Pauses(PATIENCE_SECONDS)
+        while True:
+            first = await self.item(layout, key_item(key))
+            if first is None or "n" not in first:
+                return None
+            keys = [key_item(key, shard) for shard in range(int(first["n"]["N"]))]
+            read = self._at_once if exact else self._batch
+            found = {item["k"]["S"]: item for item in await read(layout, keys)}
+            items = [found[one["k"]["S"]] for one in keys if one["k"]["S"] in found]
+            if items and "n" in items[0] and fit(items):
+                return Group(items, exact)
+            if not await pauses.next():
+                raise Unavailable("DynamoDB is too busy to read.")
 
     async def _rows(
         self,
@@ -132,22 +155,39 @@ class Reading:
         """The records of these rows that are still where the index has them."""
         now, attributes = self._now(), (ordering.hash[0], ordering.range[0])
         items = await self.items(layout, [key_of(row) for row in rows])
-        standing = []
+        standing = {}
         for row in rows:
             item = items.get(key_of(row))
             if item and layout.alive(item, now) and all(item.get(a) == row[a] for a in attributes):
-                standing.append(layout.load(item))
-        return standing
+                standing[key_of(row)] = layout.load(item)
+        return list(standing.values())
 
     async def items(self, layout: Layout[Any], keys: Iterable[str]) -> dict[str, Item]:
-        """The newest state of these items, by key."""
-        wanted = list(dict.fromkeys(keys))
+        """The newest state of these records' items, by key; those that are split are whole."""
+        wanted = [key_item(key) for key in dict.fromkeys(keys)]
         parts = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
         found = await asyncio.gather(*[self._batch(layout, part) for part in parts])
-        return {key_of(item): item for items in found for item in items}
+        items = await asyncio.gather(*[self._whole(layout, one) for part in found for one in part])
+        return {key_of(item): item for item in items if item}
 
-    async def _batch(self, layout: Layout[Any], keys: Sequence[str]) -> list[Item]:
-        asked = {layout.name: {"Keys": [key_item(key) for key in keys], "ConsistentRead": True}}
+    async def _whole(self, layout: Layout[Any], item: Item) -> Item | None:
+        """The record that an item is the first of, as it is now; None if it is gone by now."""
+        now: Item | None = item
+        while now and "n" in now:
+            if group := await self.group(layout, key_of(item)):
+                return group.whole(layout)
+            now = await self.item(layout, key_item(key_of(item)))  # it isn't split any more
+        return now
+
+    async def _at_once(self, layout: Layout[Any], keys: Sequence[Item]) -> list[Item]:
+        answer = await self._client.read(
+            "TransactGetItems",
+            TransactItems=[{"Get": {"TableName": layout.name, "Key": key}} for key in keys],
+        )
+        return [response["Item"] for response in answer["Responses"] if "Item" in response]
+
+    async def _batch(self, layout: Layout[Any], keys: Sequence[Item]) -> list[Item]:
+        asked: Any = {layout.name: {"Keys": list(keys), "ConsistentRead": True}}
         found: list[Item] = []
         pauses = Pauses(PATIENCE_SECONDS)
         while True:

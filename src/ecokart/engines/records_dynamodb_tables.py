@@ -14,7 +14,7 @@ from aiodynamo import errors
 from ecokart.core.errors import Unavailable
 from ecokart.core.records import Table
 from ecokart.engines.records_dynamodb_client import Answer, Cancelled, DynamoClient, Item
-from ecokart.engines.records_dynamodb_items import Layout, expression, key_of
+from ecokart.engines.records_dynamodb_items import Layout, expression
 from ecokart.engines.records_dynamodb_reading import Reading
 
 WAIT_SECONDS = 1800.0  # DynamoDB fills a new index of a large table
@@ -211,7 +211,7 @@ async def refill(
         try:
             await client.write("UpdateItem", TableName=layout.name, Key=key, **request)
         except Cancelled:  # it was changed meanwhile
-            item = await reading.item(layout, key_of(item))
+            item = await reading.item(layout, key)
         else:
             return True
     return False

@@ -122,7 +122,10 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a SKU there is. Always `stock == available + reserved`, and none below zero."""
+    """How much of a SKU there is. Always `stock == available + reserved`, and none below zero.
+
+    `shards` lets very many buy it at once where the records want that; see docs/engines.md.
+    """
 
     sku: str
     product_id: str
@@ -131,6 +134,7 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True):
     available: int
     changed_at: datetime
     lane: str = "all"
+    shards: int = 1
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,5 +171,6 @@ STOCK = Table(
     counters={"stock": 0, "reserved": 0, "available": 0},
     indexes={"by_change": ("lane", "changed_at")},
     touched="changed_at",
+    shards="shards",
 )
 CATEGORIES = Table("categories", Category, key="id")

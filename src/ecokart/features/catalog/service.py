@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from ecokart.core.transaction import Transaction
 from ecokart.features.catalog.model import (
     CATEGORIES,
@@ -37,6 +39,11 @@ def sell(tx: Transaction, sku: str, quantity: int, *, reserved: bool) -> None:
 def restock(tx: Transaction, sku: str, quantity: int) -> None:
     """Add pieces to the free stock, or take some off it. Refused: `OutOfStock`."""
     tx.adjust(STOCK, sku, stock=quantity, available=quantity, refusal=OutOfStock(sku=sku))
+
+
+async def spread(tx: Transaction, sku: str, shards: int) -> None:
+    """Let very many buy a SKU at once, where the records split it for that. Raises `NoSuchProduct`."""
+    tx.put(STOCK, replace(await stock_of(tx, sku), shards=shards))
 
 
 async def offer(tx: Transaction, *, sku: str = "", product_id: str = "") -> Offer:
