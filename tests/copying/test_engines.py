@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from ecokart.copying.copy import ShopCopy
 from ecokart.copying.model import COPIES
 from ecokart.core.clock import SystemClock
 from ecokart.core.ports import Records
-from ecokart.core.records import Table
+from ecokart.core.records import ANY, Adjust, Put, Table
+from ecokart.features.catalog.model import STOCK
 from ecokart.features.orders.model import ORDERS
 from ecokart.opening import open_records
 from ecokart.rooms import TABLES
@@ -38,6 +42,7 @@ async def test_round_all_engines_and_back(tmp_path: Path) -> None:
     urls = [home, postgresql_url(), dynamodb, f"sqlite:///{tmp_path}/back.db"]
     opened = [open_records("--to", url, TABLES, SystemClock()) for url in urls]
     try:
+        await split(opened[0], "EK-006")
         for number in range(len(urls) - 1):
             await move(opened[number], opened[number + 1], urls[number], urls[number + 1])
         everywhere = [await content(records) for records in opened]
@@ -69,6 +74,15 @@ async def sell(folder: Path) -> str:
             assert answer.status_code == 201
         await shop.client.post("/api/cart", json={"sku": "EK-002-500"}, headers=dana)
         return str(signed_in["user"]["id"])
+
+
+async def split(records: Records, sku: str) -> None:
+    """Stock in several parts, where an engine knows any, last moved at a time that isn't a whole second."""
+    found = await records.get(STOCK, sku)
+    assert found
+    at = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
+    await records.commit([Put(STOCK, replace(found.value, shards=4), ANY)])
+    await records.commit([Adjust(STOCK, sku, {"stock": -1, "available": -1}, at)])
 
 
 async def move(source: Records, target: Records, source_url: str, target_url: str) -> None:
