@@ -10,6 +10,7 @@ from bench.crash import Ordeal, survive
 
 # By engine: kills, and orders that must at least have been acknowledged meanwhile (DynamoDB Local is slow).
 SIZES = {"sqlite": (20, 100), "postgresql": (8, 100), "dynamodb": (6, 20)}
+CLIENTS = 8
 
 
 @pytest.mark.timeout(240)
@@ -17,8 +18,9 @@ SIZES = {"sqlite": (20, 100), "postgresql": (8, 100), "dynamodb": (6, 20)}
 async def test_kills_lose_nothing(engine: str) -> None:
     kills, orders = SIZES[engine]
     seed = randrange(10**6)
-    ordeal = await survive(kills, seed, engine=engine)
-    assert ordeal.wrong == [], f"python -m bench.crash --engine {engine} --seed {seed}"
+    ordeal = await survive(kills, seed, CLIENTS, engine=engine)
+    sizes = f"--kills {kills} --clients {CLIENTS} --engine {engine}"
+    assert ordeal.wrong == [], f"python -m bench.crash {sizes} --seed {seed}"
     assert ordeal.kills == kills
     assert_that_it_was_hard(ordeal, orders)
 
@@ -28,8 +30,8 @@ async def test_neither_do_those_of_one_of_four_processes_or_of_the_database_itse
     """It comes back by itself: every client has orders acknowledged again after each of its kills."""
     seed = randrange(10**6)
     ordeal = await survive(12, seed, engine="postgresql", count=4, kill_database=True)
-    again = f"python -m bench.crash --engine postgresql --processes 4 --kill-database --seed {seed}"
-    assert ordeal.wrong == [], again
+    sizes = "--kills 12 --engine postgresql --processes 4 --kill-database"
+    assert ordeal.wrong == [], f"python -m bench.crash {sizes} --seed {seed}"
     assert len(ordeal.back_seconds) == 6
     assert_that_it_was_hard(ordeal, 100)
 
