@@ -150,6 +150,7 @@ class Shop:
             for one in waiting:
                 begun = perf_counter()
                 if begun > started + seconds:
+                    one.close()
                     break
                 await self._records.commit(await one)
                 run.seconds.append(perf_counter() - begun)
@@ -259,7 +260,10 @@ def _pgbench(url: str, name: str, clients: int, seconds: float) -> float:
 
 
 def _function(writes: Sequence[Write]) -> str:
-    """The statements of these writes as one function; its keys are as random or sorted as ours."""
+    """The statements of these writes as one function; its keys are as random or sorted as ours.
+
+    The stock comes last, so that nobody waits for it longer than for the sync.
+    """
     puts = {write.table.name: write for write in writes if isinstance(write, Put)}
     return f"""
     CREATE SEQUENCE bench_numbers;
@@ -269,16 +273,16 @@ def _function(writes: Sequence[Write]) -> str:
       moment bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
       one text;
     BEGIN
-      FOREACH one IN ARRAY skus LOOP
-        UPDATE stock SET version = version + 1, stock = stock - 1, reserved = reserved - 1, changed_at = moment
-        WHERE key = one AND stock >= 1 AND reserved >= 1;
-        IF NOT FOUND THEN RAISE 'out of stock'; END IF;
-      END LOOP;
       DELETE FROM carts WHERE key = 'bench-' || n AND version = 1 AND purge_at > moment;
       IF NOT FOUND THEN RAISE 'no cart'; END IF;
       {_insert(puts[MARKS.name], "md5(n::text) || '0123456789abcdef'")};
       {_insert(puts[ORDERS.name], "'EK-261121-' || left(md5(n::text), 12)", placed_at="moment", owner="'bench-' || n")};
       {_insert(puts[OUTBOX.name], "lpad(to_hex(moment), 16, '0') || left(md5(n::text), 16)")};
+      FOREACH one IN ARRAY skus LOOP
+        UPDATE stock SET version = version + 1, stock = stock - 1, reserved = reserved - 1, changed_at = moment
+        WHERE key = one AND stock >= 1 AND reserved >= 1;
+        IF NOT FOUND THEN RAISE 'out of stock'; END IF;
+      END LOOP;
     END $function$"""
 
 
