@@ -13,6 +13,7 @@ import click
 from ecokart import __version__
 from ecokart.core.errors import Problem
 from ecokart.core.money import MINOR_DIGITS
+from ecokart.core.records import MAX_SHARDS
 from ecokart.settings import BadSetting, Settings, load, page
 
 if TYPE_CHECKING:
@@ -104,6 +105,20 @@ def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
 
     settings = _settings()
     _run(lambda: serving.redrive(settings, list(job_ids), everything=everything))
+
+
+@main.command()
+@click.argument("sku")
+@click.argument("shards", type=click.IntRange(1, MAX_SHARDS))
+def spread(sku: str, shards: int) -> None:
+    """Split a SKU's stock into SHARDS, so that very many can buy it at once.
+
+    Only DynamoDB splits it; the other records need no such thing. See docs/engines.md.
+    """
+    from ecokart import serving  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: serving.spread(settings, sku, shards))
 
 
 @main.group()

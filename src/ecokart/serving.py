@@ -26,8 +26,10 @@ from ecokart.core.clock import SystemClock
 from ecokart.core.errors import Unavailable
 from ecokart.core.events import Reactions
 from ecokart.core.ports import Ports
+from ecokart.core.transaction import transact
 from ecokart.core.worker import RELAY_BATCH, Worker
 from ecokart.features.accounts.demo import PEOPLE
+from ecokart.features.catalog import service as catalog
 from ecokart.features.imports import service as imports
 from ecokart.features.imports.files import InvoiceFile
 from ecokart.features.imports.report import RejectsFile, progress_bar, show_summary
@@ -233,6 +235,12 @@ def _refuse_missing_file(option: str, url: str) -> None:
 
 def _has_stopped() -> bool:
     return click.confirm("Does it stand still?", default=True, err=True)
+
+
+async def spread(settings: Settings, sku: str, shards: int) -> None:
+    """Split a SKU's stock into that many shards, where the records do such a thing."""
+    async with _ports(settings) as ports:
+        await transact(ports, catalog.spread, sku, shards)
 
 
 async def make_tables(settings: Settings, *, refill: bool) -> None:
