@@ -63,7 +63,7 @@ def test_every_setting_says_what_it_takes_and_is_for() -> None:
         ({"MAIL_FROM": "the shop"}, "ECOKART_MAIL_FROM is 'the shop', but takes Shop <shop@shop.example>."),
         ({"PROT": "8000"}, "ECOKART_PROT is no setting of Ecokart; ECOKART_PORT is."),
         ({"XYZ": "1"}, "ECOKART_XYZ is no setting of Ecokart."),
-        ({"RECORDS_URL": "postgres://db"}, "ECOKART_RECORDS_URL is 'postgres://db', but takes sqlite:///file.db."),
+        ({"RECORDS_URL": "postgres://db"}, "ECOKART_RECORDS_URL is 'postgres://db', but takes sqlite:///file.db or postgresql://user:password@host/database or dynamodb://eu-central-1/shop."),
         ({"QUEUE_URL": "kafka:"}, "ECOKART_QUEUE_URL is 'kafka:', but takes records: or sqs://eu-central-1/shop."),
         ({"QUEUE_URL": "sqs://shop"}, "ECOKART_QUEUE_URL is 'sqs://shop', which can't be used: it takes sqs://region/prefix, as sqs://eu-central-1/shop."),
         ({"CACHE_URL": "memcached://x"}, f"ECOKART_CACHE_URL is 'memcached://x', but takes memory: or {REDIS}."),
