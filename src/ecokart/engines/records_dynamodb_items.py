@@ -80,6 +80,8 @@ class Layout(Generic[T]):
                 self._hash(index.by),
                 self._range(index.sort),
                 index.descending,
+                # In the order of what every write touches it is written every time, whatever it holds.
+                whole=bool(index.sort) and index.sort == table.touched,
                 many=bool(table.shards) and index.sort == table.touched,
             )
             for label, index in table.indexes.items()

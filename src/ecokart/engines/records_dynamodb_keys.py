@@ -24,6 +24,7 @@ class Ordering(NamedTuple):
     hash: tuple[str, str]
     range: tuple[str, str]
     descending: bool
+    whole: bool  # whether it has the records, and not their keys alone
     many: bool  # whether a record may stand in it with several items, at one place or at several
 
     def hash_of(self, value: Sortable) -> str:

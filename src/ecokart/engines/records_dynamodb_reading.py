@@ -2,7 +2,8 @@
 
 An index holds keys alone, since every write to it costs; a query then gets the records themselves, by
 consistent reads. So they are at least as new as their place in the index, and one that has moved on
-since is left out: its new place will have it.
+since is left out: its new place will have it. Only an index in the order of what every write touches
+has the records too: it is written each time anyway, and it is asked several times a second.
 """
 
 from __future__ import annotations
@@ -154,7 +155,10 @@ class Reading:
     ) -> list[Versioned[T]]:
         """The records of these rows that are still where the index has them."""
         now, attributes = self._now(), (ordering.hash[0], ordering.range[0])
-        items = await self.items(layout, [key_of(row) for row in rows])
+        # In an index that has the records a row is one, unless it is split over several.
+        here = {key_of(row): row for row in rows if "b" in row and "n" not in row}
+        away = [key_of(row) for row in rows if key_of(row) not in here]
+        items = here | (await self.items(layout, away) if away else {})
         standing = {}
         for row in rows:
             item = items.get(key_of(row))

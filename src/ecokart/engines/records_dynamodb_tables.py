@@ -37,7 +37,7 @@ class Shown(NamedTuple):
 
 
 def create_table(table: Table[Any], prefix: str) -> dict[str, Any]:
-    """The parameters of CreateTable: paid by the request, its indexes with the keys alone."""
+    """The parameters of CreateTable: paid by the request."""
     layout = Layout(table, prefix)
     indexes = [_index(layout, label) for label in layout.orderings]
     used = {"k", *(part["AttributeName"] for index in indexes for part in index["KeySchema"])}
@@ -232,5 +232,5 @@ def _index(layout: Layout[Any], label: str) -> dict[str, Any]:
             {"AttributeName": ordering.hash[0], "KeyType": "HASH"},
             {"AttributeName": ordering.range[0], "KeyType": "RANGE"},
         ],
-        "Projection": {"ProjectionType": "KEYS_ONLY"},
+        "Projection": {"ProjectionType": "ALL" if ordering.whole else "KEYS_ONLY"},
     }

@@ -7,6 +7,7 @@ than the use itself had. These connections keep no state, so they need none of t
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -52,6 +53,17 @@ class Place:
         self.server = parts.netloc.rpartition("@")[2] or "localhost"
         for host in self.server.split(","):
             _ = urlsplit(f"//{host}").port  # raises for what is no number of a port
+
+
+class Connection(asyncpg.Connection[Any]):
+    """A connection whose prepared statements have names that no other client's have.
+
+    A pooler that hands out connections by transaction, and knows nothing of prepared statements, would
+    else run another client's statement of the same name. So it says that there is none.
+    """
+
+    def _get_unique_id(self, prefix: str) -> str:
+        return f"ecokart_{prefix}_{uuid.uuid4().hex}"
 
 
 class Connections:
@@ -149,6 +161,7 @@ class Connections:
         try:
             connection = await asyncpg.connect(
                 self._place.dsn,
+                connection_class=Connection,
                 timeout=CONNECT_SECONDS,
                 command_timeout=STATEMENT_SECONDS + PATIENCE_SECONDS,
                 statement_cache_size=1000,
@@ -184,5 +197,7 @@ def sentence(error: BaseException) -> str:
     """What went wrong, as the end of a sentence of ours."""
     if isinstance(error, TimeoutError):
         return "it took too long"
+    if isinstance(error, asyncpg.InvalidSQLStatementNameError):
+        return "a pooler in between loses the prepared statements (docs/engines.md: what it needs)"
     text = str(error).strip().splitlines()
     return text[0].rstrip(".") if text else type(error).__name__
