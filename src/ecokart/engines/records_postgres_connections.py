@@ -55,7 +55,7 @@ class Place:
             _ = urlsplit(f"//{host}").port  # raises for what is no number of a port
 
 
-class Connection(asyncpg.Connection[Any]):
+class Connection(asyncpg.Connection):  # type: ignore[misc]
     """A connection whose prepared statements have names that no other client's have.
 
     A pooler that hands out connections by transaction, and knows nothing of prepared statements, would
