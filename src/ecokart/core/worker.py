@@ -130,16 +130,16 @@ class Worker:
                 else:
                     jobs.append(self._job(entry, handler))
         tasks = [
-            asyncio.create_task(self._react(handler, handler.decode(entry.event)))
-            for entry, handler in direct
+            asyncio.create_task(self._failure(handler, entry.event)) for entry, handler in direct
         ]
-        late = (
-            (await asyncio.wait(tasks, timeout=self._express_timeout_seconds))[1] if tasks else ()
-        )
-        for task in late:
-            task.cancel()
-        failures = await asyncio.gather(*tasks, return_exceptions=True)
-        for (entry, handler), failure in zip(direct, failures, strict=True):
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._express_timeout_seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        for (entry, handler), task in zip(direct, tasks, strict=True):
+            failure = asyncio.CancelledError() if task.cancelled() else task.result()
             if failure is not None:
                 log.warning("express failed: %r", failure, extra={"job": entry.id})
                 jobs.append(self._job(entry, handler))
@@ -259,6 +259,14 @@ class Worker:
             await self._give_back(delivery, error, last=job.attempts + 1 >= MAX_ATTEMPTS)
             return None
         return delivery
+
+    async def _failure(self, handler: Handler, event: bytes) -> Exception | None:
+        """Run the handler; says why it failed, if it did."""
+        try:
+            await self._react(handler, handler.decode(event))
+        except Exception as error:  # noqa: BLE001 (whatever it is, it becomes a job that is tried again)
+            return error
+        return None
 
     async def _react(self, handler: Handler, event: Event) -> None:
         cause.set(event.cause)

@@ -39,6 +39,11 @@ from ecokart.core.records import (
 from ecokart.engines.records_sqlite_sql import Statements, Step
 
 GROUP = 256  # commits that share a sync at the most
+# After a group of so many more commits are about to come: a moment's wait lets them share the next
+# sync, unless there are plenty already. One who commits alone never waits.
+BUSY = 3
+LARGE = 32
+LINGER_SECONDS = 0.001
 # Groups that are run commit by commit after one that failed: where one buyer is too late, more will be.
 CAREFUL_GROUPS = 8
 LOCK_TIMEOUT_SECONDS = 10
@@ -95,8 +100,11 @@ class Writer:
 
     async def _write(self) -> None:
         """Commit what waits, group by group, until nothing does; between the groups, sweep a little."""
+        count = 0
         try:
             while self._waiting or (self._overdue and not self._closed):
+                if count >= BUSY and len(self._waiting) < LARGE:
+                    await asyncio.sleep(LINGER_SECONDS)
                 count = min(len(self._waiting), GROUP)
                 if count:
                     await self._commit_group([self._waiting.popleft() for _ in range(count)])
@@ -247,13 +255,14 @@ def _independent(group: list[Commit]) -> bool:
     Counters that only are adjusted may be in many: sums don't depend on the order either.
     """
     adjusted: set[tuple[str, str]] = set()
-    others: list[tuple[str, str]] = []
+    others: set[tuple[str, str]] = set()
+    count = 0
     for steps in group:
-        for step in steps:
-            place = (step.write.table.name, write_key(step.write))
-            if type(step.write) is Adjust:
+        for write, *_ in steps:
+            place = (write.table.name, write_key(write))
+            if type(write) is Adjust:
                 adjusted.add(place)
             else:
-                others.append(place)
-    distinct = set(others)
-    return len(distinct) == len(others) and distinct.isdisjoint(adjusted)
+                others.add(place)
+                count += 1
+    return len(others) == count and others.isdisjoint(adjusted)
