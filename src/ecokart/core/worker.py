@@ -36,10 +36,10 @@ FEWER_SLOTS = {"mail": 16}
 # saves writing, leasing and deleting a job (docs/decisions/0003).
 EXPRESS = frozenset({"orders"})
 EXPRESS_TIMEOUT_SECONDS = 5.0
-# Small batches, several at once: requests needn't wait long behind one, and none waits for its sync.
-EXPRESS_BATCH = 24
+# A batch shares its commits; several at once, so that none waits for the sync of another.
+EXPRESS_BATCH = 64
 BEHIND_SECONDS = 0.5
-EXPRESS_AT_ONCE = 12
+EXPRESS_AT_ONCE = 4
 RELAY_BATCH = 100
 # An entry this old was missed by the process that wrote it, which has died or was too busy.
 ORPHANED_AFTER = timedelta(seconds=3)

@@ -43,7 +43,7 @@ GROUP = 256  # commits that share a sync at the most
 # sync, unless there are plenty already. One who commits alone never waits.
 BUSY = 3
 LARGE = 32
-LINGER_SECONDS = 0.001
+LINGER_SECONDS = 0.002
 # Groups that are run commit by commit after one that failed: where one buyer is too late, more will be.
 CAREFUL_GROUPS = 8
 LOCK_TIMEOUT_SECONDS = 10
