@@ -52,7 +52,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = Path("data")
     records_url: Annotated[
         str,
-        _about("Where records are: `sqlite:///file.db` (relative) or `sqlite:////srv/file.db`."),
+        _about(
+            "Where records are: `sqlite:///file.db` (relative), `sqlite:////srv/file.db`,"
+            " `postgresql://user:password@host/database?schema=shop` or"
+            " `dynamodb://eu-central-1/shop`."
+        ),
     ] = ""
     queue_url: Annotated[
         str,
