@@ -69,6 +69,9 @@ _numbers = count(1)
 
 async def postgresql(bench: Bench) -> None:
     """Orders a second, spread over many products and all of one; and the round trips of an order."""
+    if POSTGRESQL.find() is None:
+        bench.skipped.append(f"PostgreSQL: {POSTGRESQL.package} isn't installed")
+        return
     with on_cores(all_cores()), own_postgresql(bench.folder / "postgresql") as server:
         shop = Shop(server.url, bench.clients)
         try:

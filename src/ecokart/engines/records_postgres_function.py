@@ -1,6 +1,6 @@
 """The function in the database that applies a group of commits, made from the tables' declarations.
 
-One call is one round trip and one transaction. It goes like this (docs/decisions/0006):
+One call is one round trip and one transaction. It goes like this (docs/decisions/0009):
 
 1. **Lock** every record of the group, table by table and key by key, whether it exists or not: what is there
    is locked, what is missing is inserted (a new record with its content, anything else as a placeholder).
