@@ -84,7 +84,9 @@ def change(
     """
     if isinstance(write, Adjust):
         shares = shared_out(layout, write.add, group)
-        return shares and [layout.adjust(write, now, add, shard) for shard, add in shares]
+        if shares is None:
+            return None
+        return [layout.adjust(write, now, add, shard) for shard, add in shares]
     if write.expected not in (ANY, group.version):
         reason = Reason.EXISTS if write.expected == ABSENT else Reason.CHANGED
         raise WriteConflict(layout.table.name, write_key(write), reason)
