@@ -17,7 +17,7 @@ from ecokart.core.errors import Unavailable
 from ecokart.core.ports import Live
 from ecokart.engines.cache_redis import MOST_CONNECTIONS, RedisCache
 from ecokart.engines.fallback import FallbackCache, FallbackLive
-from ecokart.engines.live_redis import RedisLive
+from ecokart.engines.live_redis import QUIET_SECONDS, RedisLive
 from tests.proxy import Cut, Proxy
 from tests.servers import own_redis, redis_url
 from tests.servers.processes import Redis as Server
@@ -351,6 +351,21 @@ async def test_a_quiet_connection_is_not_a_lost_one(two_lives: tuple[RedisLive, 
     async with here.subscribe("chat") as messages:
         await there.publish("chat", b"still there")
         assert await heard(messages) == b"still there"
+
+
+async def test_who_joins_a_quiet_connection_is_given_time_for_the_answer(
+    two_lives: tuple[RedisLive, RedisLive], admin: Redis
+) -> None:
+    """However near it was to being asked whether it is still there."""
+    here, there = two_lives
+    async with here.subscribe("chat") as messages:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(QUIET_SECONDS / 2):
+                await anext(messages)
+        await admin.client_pause(int(QUIET_SECONDS * 750))
+        async with here.subscribe("news") as news:
+            await there.publish("news", b"heard")
+            assert await heard(news) == b"heard"
 
 
 async def test_without_redis_a_process_hears_itself(server: Server) -> None:

@@ -22,7 +22,7 @@ QUIET_SECONDS = 2.0
 class RedisLive:
     """`Live` through Redis. Connects when it is used.
 
-    Publishing takes at most half a second, then it is `Unavailable`; subscribing, two seconds of silence.
+    Publishing takes at most half a second, then it is `Unavailable`; subscribing, four seconds of silence.
     When the connection of the subscriptions is lost, every iterator ends: what was published
     meanwhile nobody has kept. Subscribing again connects again.
     """
@@ -129,6 +129,7 @@ class _Subscriptions:
         """Hands on what comes, until the connection is lost or closed."""
         try:
             while True:
+                asked = bool(self._unanswered)
                 answer = await self._connection.read_response(
                     timeout=QUIET_SECONDS, disconnect_on_error=False, push_request=True
                 )
@@ -136,9 +137,9 @@ class _Subscriptions:
                     await self._here.publish(answer[1].decode(), answer[2])
                 elif answer is not None:
                     self._unanswered.popleft().set_result(True)
-                elif self._unanswered:
+                elif asked:
                     break
-                else:
+                elif not self._unanswered:  # else somebody asked a moment ago
                     self._ask("PING")
         except (RedisError, OSError):
             pass
