@@ -100,3 +100,30 @@ async def _stopped(file: Path, clock: ManualClock, patience: int) -> list[BaseEx
         outcomes += await asyncio.gather(later, return_exceptions=True)
         await records.close()
     return outcomes
+
+
+def test_a_loop_that_stops_while_the_writer_lingers_leaves_no_commit_unanswered(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    file = tmp_path / "kept.db"
+    assert asyncio.run(_stopped_lingering(file, clock)) == [None] * 3
+    kept = {key for (key,) in sqlite3.connect(file).execute("SELECT key FROM visits")}
+    assert kept == {f"{n}" for n in range(6)}
+
+
+async def _stopped_lingering(file: Path, clock: ManualClock) -> list[BaseException | None]:
+    """Cancel the writer when it has told a group, and waits for others to join those that wait."""
+    records = SqliteRecords(file, TABLES, clock)
+    mine = asyncio.all_tasks()
+    commits = [records.commit([Put(VISITS, Visit(id=f"{n}"), ABSENT)]) for n in range(6)]
+    callers = [asyncio.create_task(commit) for commit in commits[:3]]
+    for _ in range(2):  # the writer has those three and syncs them
+        await asyncio.sleep(0)
+    callers += [asyncio.create_task(commit) for commit in commits[3:]]
+    async with asyncio.timeout(BOUND_SECONDS):
+        await asyncio.gather(*callers[:3])
+        for task in asyncio.all_tasks() - mine - set(callers):
+            task.cancel()
+        outcomes = await asyncio.gather(*callers[3:], return_exceptions=True)
+        await records.close()
+    return outcomes

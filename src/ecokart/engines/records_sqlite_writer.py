@@ -103,8 +103,8 @@ class Writer:
         count = 0
         try:
             while self._waiting or (self._overdue and not self._closed):
-                if count >= BUSY and len(self._waiting) < LARGE:
-                    await asyncio.sleep(LINGER_SECONDS)
+                if count >= BUSY and len(self._waiting) < LARGE and not self._closed:
+                    await self._linger()
                 count = min(len(self._waiting), GROUP)
                 if count:
                     await self._commit_group([self._waiting.popleft() for _ in range(count)])
@@ -115,6 +115,12 @@ class Writer:
                     await self._in_thread(self._sweep)
         finally:
             self._writing = None
+
+    async def _linger(self) -> None:
+        try:
+            await asyncio.sleep(LINGER_SECONDS)
+        except asyncio.CancelledError:
+            self._closed = True  # as in `_in_thread`: what waits is still committed
 
     def _never_begun(self, writing: asyncio.Task[None]) -> None:
         """A writer that was cancelled before its first step leaves nobody waiting."""
