@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ecokart.core.clock import new_id
-from ecokart.core.errors import Invalid
+from ecokart.core.errors import Invalid, Unavailable
 from ecokart.core.i18n import Text
 from ecokart.core.idempotency import remember, replay
 from ecokart.core.money import Money
@@ -54,7 +54,7 @@ from tests.contracts.records_kept import (
     take,
 )
 from tests.engines.on_postgresql import Messages, session, until
-from tests.proxy import Proxy, through, upstream
+from tests.proxy import Cut, Proxy, through, upstream
 from tests.servers import postgresql_url
 
 BOUND_SECONDS = 30
@@ -305,3 +305,24 @@ async def test_all_that_has_expired_is_swept(url: str, clock: ManualClock) -> No
 
         await until(swept)
     await records.close()
+
+
+async def test_who_is_cut_off_by_closing_connects_no_more(
+    records: PostgresRecords, proxy: Proxy
+) -> None:
+    await put_new(records, NOTES, Note(id="n"))
+    proxy.cut(Cut.SILENT)
+    reading = asyncio.create_task(records.scan(NOTES))
+    await until(lambda: proxy.cuts)
+    sent = Messages(proxy)
+    await records.close()
+    with pytest.raises(Unavailable, match="closed"):
+        await reading
+    assert sent.count == 0
+
+
+async def test_a_place_of_another_type_is_the_callers_mistake(records: PostgresRecords) -> None:
+    """As in a cursor that somebody made up."""
+    for made_up in ("text", 2**70):
+        with pytest.raises(Invalid, match="No record can have that"):
+            await records.query(NOTES, "by_number", "a", after=(made_up, "n"))

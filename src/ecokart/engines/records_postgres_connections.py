@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from ecokart.core.errors import Unavailable
+from ecokart.core.errors import Invalid, Unavailable
 
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 6
@@ -81,6 +81,7 @@ class Connections:
         self._free = asyncio.Semaphore(place.connections)
         self._idle: list[asyncpg.Connection[Any]] = []
         self._open: set[asyncpg.Connection[Any]] = set()
+        self._closed = False
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncpg.Connection[Any]]:
@@ -91,6 +92,8 @@ class Connections:
         except TimeoutError:
             raise Unavailable("All connections to PostgreSQL are busy.") from None
         try:
+            if self._closed:  # else who is cut off by that would connect anew
+                raise Unavailable("The records are closed.")
             connection = self._reusable() or await self._connect()
             try:
                 if not self._prepared:
@@ -107,6 +110,8 @@ class Connections:
                 connection.terminate()
                 raise
             finally:
+                if self._closed:  # while it was being made
+                    connection.terminate()
                 if connection.is_closed():
                     self._open.discard(connection)
                 else:
@@ -115,19 +120,25 @@ class Connections:
             self._free.release()
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
-        """The rows of a statement that may run twice: it is sent again if the connection breaks."""
+        """The rows of a statement that may run twice: it is sent again if the connection breaks.
+
+        Raises `Unavailable`, and `Invalid` for a value that its column can't hold.
+        """
         for attempt in range(READ_ATTEMPTS):
             try:
                 async with self.use() as connection:
                     rows: Sequence[Any] = await connection.fetch(sql, *parameters)
                     return rows
+            except asyncpg.DataError as error:
+                raise Invalid(f"No record can have that: {sentence(error)}.") from error
             except ERRORS as error:
                 if not retriable(error) or attempt == READ_ATTEMPTS - 1:
                     raise Unavailable(f"PostgreSQL can't be read: {sentence(error)}.") from error
         raise AssertionError  # the last attempt returns or raises
 
     async def close(self) -> None:
-        """Let go of all connections, one in use too."""
+        """Let go of all connections, one in use too, and make no new ones."""
+        self._closed = True
         for connection in self._open.copy():
             connection.terminate()
         self._open.clear()
