@@ -182,6 +182,7 @@ async def test_a_server_that_is_away_is_said_to_be_so_at_once(clock: ManualClock
         ("postgresql://localhost/shop?sslmode=maybe", "sslmode is 'maybe'"),
         ("postgresql://localhost/shop?connections=many", "connections is 'many'"),
         ("postgresql://localhost:port/shop", "Port could not be cast"),
+        ("postgresql://me:pass/word@localhost/shop", "a / in a name or a password is written %2F"),
     ],
 )
 def test_a_url_that_cannot_be_meant_is_refused(url: str, why: str, clock: ManualClock) -> None:

@@ -49,6 +49,8 @@ class Place:
             raise ValueError(f"sslmode is {mode!r}, but takes {' or '.join(SSL_MODES)}")
         if not parts.path.strip("/"):
             raise ValueError("it names no database")
+        if "@" in parts.path:  # else what follows would show half of the password
+            raise ValueError("a / in a name or a password is written %2F")
         self.dsn = urlunsplit(parts._replace(query=urlencode(query)))
         self.server = parts.netloc.rpartition("@")[2] or "localhost"
         for host in self.server.split(","):
@@ -110,8 +112,6 @@ class Connections:
                 connection.terminate()
                 raise
             finally:
-                if self._closed:  # while it was being made
-                    connection.terminate()
                 if connection.is_closed():
                     self._open.discard(connection)
                 else:
@@ -185,6 +185,9 @@ class Connections:
         except (*ERRORS, ValueError) as error:
             why = f"PostgreSQL at {self._place.server} can't be reached: {sentence(error)}."
             raise Unavailable(why) from error
+        if self._closed:  # while it was being made
+            connection.terminate()
+            raise Unavailable("The records are closed.")
         self._open.add(connection)
         return connection
 
