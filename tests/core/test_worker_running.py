@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ecokart.core.events import on
+from ecokart.core.events import OUTBOX, on
 from ecokart.core.ports import Ports
-from ecokart.core.worker import FEWER_SLOTS, Worker
+from ecokart.core.worker import FEWER_SLOTS, RELAY_BATCH, Worker
 from ecokart.engines.faulty import Chaos, Faults, faulty
 from ecokart.engines.queue_records import JOBS
+from tests.clock import ManualClock
 from tests.core.little_shop import Greeted, Start, everything, greeted, worker
 
 BOUND_SECONDS = 10
@@ -118,6 +119,21 @@ async def test_stopping_finishes_what_is_in_hand_and_takes_nothing_new(ports: Po
     assert await everything(ports.records, JOBS) == []  # Ada's was settled, Bo's not yet made
     assert await worker(ports, handler(seen)).drain() == 1
     assert seen.ended == ["Ada", "Bo"]
+
+
+async def test_stopping_leaves_a_long_outbox_to_others(ports: Ports, clock: ManualClock) -> None:
+    guests = [str(number) for number in range(3 * RELAY_BATCH)]
+    await asyncio.gather(*[greeted(ports, guest) for guest in guests])
+    ports.handoff.entries.clear()  # as if it were another process's
+    clock.advance(seconds=10)
+    stopping = worker(ports)
+    async with asyncio.timeout(BOUND_SECONDS):
+        task = asyncio.create_task(stopping.run())
+        while len(await everything(ports.records, OUTBOX)) == len(guests):
+            await asyncio.sleep(0)
+        stopping.stop()
+        await task
+    assert await everything(ports.records, OUTBOX) != []
 
 
 async def test_stopping_an_idle_worker_takes_no_longer_than_a_breath(ports: Ports) -> None:

@@ -203,7 +203,7 @@ class Worker:
     async def _sweep_loop(self) -> None:
         while not self._stopping.is_set():
             own = self._in_hand | {entry.id for entry in self.ports.handoff.entries}
-            while await self.relay_orphans(sparing=own):
+            while not self._stopping.is_set() and await self.relay_orphans(sparing=own):
                 pass
             await _at_most(SWEEP_SECONDS, self._stopping.wait())
 
