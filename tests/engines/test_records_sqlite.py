@@ -7,11 +7,13 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from ecokart.core.errors import Unavailable
 from ecokart.core.records import ABSENT, Put
 from ecokart.engines.records_sqlite import SqliteRecords
 from tests.clock import ManualClock
-from tests.contracts.records_kept import TABLES, VISITS, Visit
+from tests.contracts.records_kept import NOTES, TABLES, VISITS, Note, Visit
 
 BOUND_SECONDS = 30
 
@@ -127,3 +129,21 @@ async def _stopped_lingering(file: Path, clock: ManualClock) -> list[BaseExcepti
         outcomes = await asyncio.gather(*callers[3:], return_exceptions=True)
         await records.close()
     return outcomes
+
+
+async def test_a_file_that_is_broken_further_on_is_unavailable(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    file = tmp_path / "kept.db"
+    records = SqliteRecords(file, TABLES, clock)
+    for number in range(100):
+        await records.commit([Put(NOTES, Note(id=f"{number:02}", text="x" * 10_000), ABSENT)])
+    await records.close()
+    size = file.stat().st_size
+    with file.open("r+b") as content:
+        content.seek(size // 2)
+        content.write(b"\xff" * (size // 2))
+    records = SqliteRecords(file, TABLES, clock)
+    with pytest.raises(Unavailable, match="can't be read"):
+        await records.scan(NOTES)
+    await records.close()

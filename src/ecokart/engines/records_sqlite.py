@@ -54,7 +54,7 @@ class SqliteRecords:
     async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
         statements = self._sql[table.name]
         parameters = (key, microseconds(self._clock.now())) if table.expires else (key,)
-        row = self._read(statements.get, parameters).fetchone()
+        row = next(iter(self._read(statements.get, parameters)), None)
         return Versioned(table.load(row[2], row[3], row[5:]), row[1]) if row else None
 
     async def query(
@@ -70,9 +70,9 @@ class SqliteRecords:
         first, further = self._sql[table.name].queries[index]
         now = [microseconds(self._clock.now())] if table.expires else []
         if after is None:
-            rows = self._read(first, [value, *now, limit + 1]).fetchall()
+            rows = self._read(first, [value, *now, limit + 1])
         else:
-            rows = self._read(further, [value, *now, *after, limit + 1]).fetchall()
+            rows = self._read(further, [value, *now, *after, limit + 1])
         return _page(table, rows, limit)
 
     async def scan(
@@ -81,7 +81,7 @@ class SqliteRecords:
         check_limit(limit)
         now = [microseconds(self._clock.now())] if table.expires else []
         sql = self._sql[table.name].scan
-        rows = self._read(sql, [after[1] if after else "", *now, limit + 1]).fetchall()
+        rows = self._read(sql, [after[1] if after else "", *now, limit + 1])
         return _page(table, rows, limit)
 
     async def commit(self, writes: Sequence[Write]) -> None:
@@ -100,9 +100,9 @@ class SqliteRecords:
         await self._writer.close()
         self._reader.close()
 
-    def _read(self, sql: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+    def _read(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         try:
-            return self._reader.execute(sql, parameters)
+            return self._reader.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise Unavailable(f"The database can't be read: {error}.") from error
         except (UnicodeEncodeError, OverflowError) as error:
