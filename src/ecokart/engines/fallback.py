@@ -69,10 +69,14 @@ class Circuit:
         began = time.monotonic()
         while self._away:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
-            with suppress(Unavailable):
+            try:
                 await self._ping()
                 await self._returning()
                 self._away = ""
+            except Unavailable:
+                continue
+            except Exception:  # asking must go on, or the port would stay away until a restart
+                log.exception("%s: asked in vain", self._port)
         log.info("%s: back after %.0f s", self._port, time.monotonic() - began)
 
 
