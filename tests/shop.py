@@ -87,7 +87,9 @@ async def running_shop(
         )
         if seeded:
             await app.seed(application.ports)
-        config = uvicorn.Config(application, log_config=None, access_log=False, ws="none")
+        config = uvicorn.Config(
+            application, log_config=None, access_log=False, ws="none", lifespan="on"
+        )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))
         url = f"http://127.0.0.1:{port}"

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ecokart.core.clock import Clock, SystemClock
+from ecokart.core.errors import Unavailable
 from ecokart.core.events import Reactions
 from ecokart.core.ports import Ports
 from ecokart.core.worker import Worker
@@ -74,8 +75,12 @@ class Application:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Everything that goes on beside the requests: the shelf is kept fresh, the worker works."""
-        await self.shelf.refresh()
+        """Everything that goes on beside the requests: the shelf is kept fresh, the worker works.
+
+        Records that are away stop no start: `/health/ready` says so until they are back.
+        """
+        with suppress(Unavailable):  # keeping it fresh tries again, and logs why
+            await self.shelf.refresh()
         tasks = [
             asyncio.create_task(self.shelf.keep_fresh()),
             asyncio.create_task(self.metrics.keep_fresh(self.ports)),

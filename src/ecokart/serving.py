@@ -97,6 +97,8 @@ def _server(settings: Settings, app: Application) -> uvicorn.Server:
             app,
             http="httptools",
             ws="none",
+            # Else uvicorn takes a start that failed for an application without one, and serves.
+            lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -166,7 +166,7 @@ async def test_a_worker_survives_engines_that_fail(
     seen, chaos = Seen(), Chaos(3, Faults(queue_fails=1, read_fails=1))
     async with running(worker(faulty(ports, chaos), handler(seen))):
         await greeted(ports, "Ada")
-        await until(lambda: caplog.text.count("the worker stumbled") >= 2)
+        await until(lambda: caplog.text.count("the worker waits") >= 2)
         assert seen.begun == []
         chaos.faults = Faults()
         await until(lambda: seen.ended == ["Ada"])

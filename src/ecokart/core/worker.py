@@ -20,6 +20,7 @@ from functools import partial
 
 import msgspec
 
+from ecokart.core.errors import Unavailable
 from ecokart.core.events import OUTBOX, Event, Handler, OutboxEntry, Reactions, Timer, cause
 from ecokart.core.ports import Delivery, Job, Ports
 from ecokart.core.records import ANY, Cursor, Delete
@@ -306,11 +307,15 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 await loop()
+            except Unavailable as error:
+                log.warning("the worker waits: %s", error)
             except (Exception, asyncio.CancelledError):
                 if is_cancelled():
                     raise
                 log.exception("the worker stumbled")
-                await _at_most(1.0, self._stopping.wait())
+            else:
+                continue
+            await _at_most(1.0, self._stopping.wait())
 
 
 def retry_delay_seconds(attempts: int) -> float:

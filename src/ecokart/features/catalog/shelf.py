@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from ecokart.core.errors import Unavailable
 from ecokart.core.money import Money, divide
 from ecokart.core.ports import Ports
 from ecokart.core.records import Cursor, T, Table, microseconds
@@ -140,6 +141,8 @@ class Shelf:
         while True:
             try:
                 await self.refresh()
+            except Unavailable as error:
+                log.warning("the shelf wasn't refreshed: %s", error)
             except Exception:
                 log.exception("the shelf wasn't refreshed")
             await asyncio.sleep(POLL_SECONDS)
