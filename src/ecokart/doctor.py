@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -205,15 +206,7 @@ def _with_advice(sentence: str, variable: str) -> str:
 
 def _places(settings: Settings) -> list[Finding]:
     """What needs no port: the data folder, the secret, and the address."""
-    folder = str(settings.data_dir)
-    free = shutil.disk_usage(folder).free
-    data = Finding("data folder", folder, f"{free / 1e9:.1f} GB free")
-    if not os.access(folder, os.W_OK):
-        data = Finding(
-            "data folder", folder, wrong=_with_advice("It can't be written.", "ECOKART_DATA_DIR")
-        )
-    elif free < LEAST_FREE_BYTES:
-        data = replace(data, wrong="The disk is nearly full: records and mails need room.")
+    data = _data_folder(settings.data_dir)
     made = not settings.production and (settings.data_dir / "secret").exists()
     secret = Finding("secret", "made here, in the data folder" if made else "from the setting")
     url = Finding("public URL", settings.public_url)
@@ -221,6 +214,21 @@ def _places(settings: Settings) -> list[Finding]:
         sentence = "Cookies and links are not for TLS alone: set ECOKART_PUBLIC_URL=https://…"
         url = replace(url, caution=sentence)
     return [data, secret, url]
+
+
+def _data_folder(folder: Path) -> Finding:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        why = f"It can't be used: {error.strerror}."
+        return Finding("data folder", str(folder), wrong=_with_advice(why, "ECOKART_DATA_DIR"))
+    data = Finding("data folder", str(folder), f"{free / 1e9:.1f} GB free")
+    if not os.access(folder, os.W_OK):
+        return replace(data, wrong=_with_advice("It can't be written.", "ECOKART_DATA_DIR"))
+    if free < LEAST_FREE_BYTES:
+        return replace(data, wrong="The disk is nearly full: records and mails need room.")
+    return data
 
 
 def _alone(settings: Settings, finding: Finding) -> Finding:

@@ -196,6 +196,23 @@ async def test_a_folder_that_is_somebody_elses(tmp_path: Path) -> None:
     assert "Let the user that runs Ecokart write there" in found["mail"]
 
 
+async def test_a_data_folder_that_isnt_there_yet_is_made(tmp_path: Path) -> None:
+    elsewhere = {
+        "ECOKART_ENVIRONMENT": "production",
+        "ECOKART_SECRET": SECRET,
+        "ECOKART_RECORDS_URL": "sqlite:///elsewhere/shop.db",
+        "ECOKART_MAIL_URL": "disk:///elsewhere/mail",
+    }
+    assert not await wrong(tmp_path, **elsewhere)
+    (tmp_path / "file").touch()
+    assert (
+        "It can't be used: Not a directory"
+        in (await wrong(tmp_path, **elsewhere, ECOKART_DATA_DIR=str(tmp_path / "file" / "data")))[
+            "data folder"
+        ]
+    )
+
+
 async def test_worth_knowing_but_not_wrong(tmp_path: Path) -> None:
     code, said = await ecokart(
         tmp_path,
