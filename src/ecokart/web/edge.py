@@ -84,7 +84,7 @@ class Edge:
         self._metrics, self._log = metrics, log_writer
         self._error_page = error_page
         self._secure, self._max_body_bytes = secure, max_body_bytes
-        self._watch = Watch(timeout_seconds)
+        self._timeout_seconds, self._watch = timeout_seconds, Watch(timeout_seconds)
         tls_only = [TLS_ONLY] if secure else []
         self._document_headers = [*DOCUMENT_HEADERS, *tls_only]
         self._data_headers = [*DATA_HEADERS, *tls_only]
@@ -99,7 +99,7 @@ class Edge:
         cause.set(request_id)
         scope["request_id"], scope["secure"] = request_id, self._secure
         scope["provided"], scope["endpoint"] = self._provided, None
-        scope["header_map"] = headers
+        scope["header_map"], scope["timeout_seconds"] = headers, self._timeout_seconds
         status, size = 0, 0
 
         async def answer(message: Message) -> None:
