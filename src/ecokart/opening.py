@@ -171,7 +171,8 @@ def _open(variable: str, url: str, openers: Openers[P]) -> P:
     except ValueError as error:
         raise BadSetting(unusable(variable, url, error)) from None
     except ModuleNotFoundError as error:
-        extra = {"asyncpg": "postgresql", "redis": "redis"}.get(str(error.name), "aws")
+        library = str(error.name).partition(".")[0]
+        extra = {"asyncpg": "postgresql", "redis": "redis"}.get(library, "aws")
         needs = f"needs more than the shop alone: pip install 'ecokart[{extra}]'"
         raise BadSetting(f"{called(variable)} is {shown(url)!r}, which {needs}.") from None
 
