@@ -18,19 +18,8 @@ import msgspec
 
 from ecokart.core.clock import Clock, new_id
 from ecokart.core.events import OutboxEntry
+from ecokart.core.port import Port
 from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
-
-
-class Port(Protocol):
-    """What every port can be asked beside its work."""
-
-    async def ping(self) -> str:
-        """The engine that answers and its version, as `PostgreSQL 15.6`; raises `Unavailable` where none does."""
-        ...
-
-    async def close(self) -> None:
-        """Finish what was begun and let go of the connections. Closing twice is harmless."""
-        ...
 
 
 class Records(Port, Protocol):

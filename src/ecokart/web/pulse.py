@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from ecokart.core.errors import Unavailable
-from ecokart.core.ports import Port, Ports
+from ecokart.core.port import Port
+from ecokart.core.ports import Ports
 
 PATIENCE_SECONDS = 2.0
 
