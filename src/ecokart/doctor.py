@@ -26,7 +26,8 @@ from rich.table import Table as Grid
 from ecokart import __version__
 from ecokart.core.clock import SystemClock
 from ecokart.core.errors import Problem
-from ecokart.core.ports import Port, Queue, Records
+from ecokart.core.port import Port
+from ecokart.core.ports import Queue, Records
 from ecokart.opening import open_cache, open_live, open_mail, open_queue, open_records
 from ecokart.rooms import TABLES
 from ecokart.settings import BadSetting, Settings, load, shown
