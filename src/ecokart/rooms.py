@@ -12,6 +12,7 @@ from enum import StrEnum
 from ecokart.copying.model import COPIES
 from ecokart.core.events import OUTBOX
 from ecokart.core.idempotency import MARKS
+from ecokart.core.log import LOG
 from ecokart.core.timers import TIMERS
 from ecokart.features.accounts import api as accounts_api
 from ecokart.features.accounts import pages as accounts_pages
@@ -35,7 +36,7 @@ from ecokart.web.routing import Endpoint, Routes
 
 TABLES = (
     PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
-    MARKS, OUTBOX, JOBS, TIMERS, COPIES,
+    MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES,
 )  # fmt: skip
 JOB_MODULES = (pipeline, orders_jobs, cart_jobs)
 FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")

@@ -13,17 +13,16 @@ import pytest
 
 from ecokart.core.clock import new_id
 from ecokart.core.errors import Unavailable
-from ecokart.core.events import OUTBOX, cause, on, outbox_entry
+from ecokart.core.events import ATTEMPTS, OUTBOX, cause, on, outbox_entry
+from ecokart.core.handling import (
+    FIRST_DELAY_SECONDS,
+    LONGEST_DELAY_SECONDS,
+    retry_delay_seconds,
+)
 from ecokart.core.ports import Job, Ports, Records
 from ecokart.core.records import ABSENT, Cursor, Page, Put, T, Table
 from ecokart.core.transaction import Transaction, transact
-from ecokart.core.worker import (
-    FIRST_DELAY_SECONDS,
-    LONGEST_DELAY_SECONDS,
-    MAX_ATTEMPTS,
-    ORPHANED_AFTER,
-    retry_delay_seconds,
-)
+from ecokart.core.worker import ORPHANED_AFTER
 from ecokart.engines.faulty import Chaos, Faults, faulty
 from ecokart.engines.queue_records import JOBS
 from tests.clock import ManualClock
@@ -166,11 +165,11 @@ async def test_a_failing_handler_is_tried_again_later_and_later_and_then_buried(
     working = worker(ports, fail)
     await greeted(ports, "Ada")
     delays: list[timedelta] = []
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         assert await working.drain() == 1
         assert len(ran) == attempt
         (queued,) = await everything(ports.records, JOBS)
-        if attempt < MAX_ATTEMPTS:
+        if attempt < ATTEMPTS:
             assert await working.drain() == 0  # not yet
             delays.append(queued.due_at - clock.now())
             clock.advance(seconds=delays[-1].total_seconds())
@@ -179,7 +178,7 @@ async def test_a_failing_handler_is_tried_again_later_and_later_and_then_buried(
     clock.advance(days=1)
     assert await working.drain() == 0
     (dead,) = (await ports.queue.dead()).values
-    assert (dead.attempts, dead.error) == (MAX_ATTEMPTS, "RuntimeError: the printer is on fire")
+    assert (dead.attempts, dead.error) == (ATTEMPTS, "RuntimeError: the printer is on fire")
     assert "buried" in caplog.records[-1].getMessage()
     assert caplog.records[-1].levelno == logging.WARNING
 
@@ -190,12 +189,12 @@ async def test_a_job_that_takes_its_process_along_is_buried_too(
     """Whoever dies of it says nothing any more: here every settlement is lost."""
     await greeted(ports, "Ada")
     dying = worker(faulty(ports, Chaos(1, Faults(settlement_lost=1))), note)
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         assert await dying.drain() == 1
         assert len(ran) == attempt
         clock.advance(seconds=90)
     await worker(ports, note).drain()
-    assert len(ran) == MAX_ATTEMPTS
+    assert len(ran) == ATTEMPTS
     (dead,) = (await ports.queue.dead()).values
     assert "never came to an end" in dead.error
 
@@ -211,13 +210,13 @@ def test_delays_double_up_to_a_longest_and_are_never_the_same() -> None:
 async def test_a_dead_letter_that_is_redriven_runs_again(ports: Ports, clock: ManualClock) -> None:
     broken = worker(ports, fail)
     await greeted(ports, "Ada")
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         await broken.drain()
         clock.advance(minutes=10)
     (dead,) = (await ports.queue.dead()).values
     assert await ports.queue.redrive([dead.id]) == 1
     assert await broken.drain() == 1
-    assert len(ran) == MAX_ATTEMPTS + 1
+    assert len(ran) == ATTEMPTS + 1
     assert (await ports.queue.dead()).values == []  # its attempts were forgotten
 
 

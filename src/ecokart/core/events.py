@@ -1,7 +1,8 @@
 """Facts, and how they travel: a service emits one in its commit, the relay hands it on, a job reacts.
 
 `emit` writes the event into the outbox, a record of the same commit as the effect; so there is
-never an effect without its event, nor an event without its effect.
+never an effect without its event, nor an event without its effect. What is told of a stream is also
+kept, for ever, in the log (`core.log`).
 """
 
 from __future__ import annotations
@@ -22,16 +23,25 @@ if TYPE_CHECKING:
 # An event travels in a job, and the smallest queue takes 256 KB: with room for the job around it, and
 # for characters that take twice their bytes on the way.
 MAX_EVENT_BYTES = 120_000
+ATTEMPTS = 8  # of a handler that names no other number
+TIMEOUT_SECONDS = 60.0
 # What led to this: the request's id, carried along through every event that follows from it.
 cause: ContextVar[str] = ContextVar("cause", default="")
+# Who does this: `customer:…`, `guest:…`, `staff:…`, `partner:…`, `command`, or who reacts: `worker`.
+actor: ContextVar[str] = ContextVar("actor", default="")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="name"):
-    """A fact, past tense, named `noun.verbed` by its `tag`. `emit` fills `id`, `at` and `cause`."""
+    """A fact, past tense, named `noun.verbed` by its `tag`. `emit` fills `id`, `at`, `cause` and `actor`."""
 
     id: str = ""
     at: datetime | None = None
     cause: str = ""
+    actor: str = ""
+
+    def about(self) -> str:
+        """The stream that this is a fact of, as `orders/EK-…`; "" for what is only a signal, and not kept."""
+        return ""
 
     @classmethod
     def named(cls) -> str:
@@ -56,11 +66,20 @@ _encode = msgspec.json.Encoder().encode
 
 def outbox_entry(event: Event, event_id: str, at: datetime) -> OutboxEntry:
     """What is kept of an event until it is handed on. Raises `CommitTooLarge`."""
-    event = msgspec.structs.replace(event, id=event_id, at=at, cause=event.cause or cause.get())
+    event = msgspec.structs.replace(
+        event, id=event_id, at=at, cause=event.cause or cause.get(), actor=actor.get()
+    )
     encoded = _encode(event)
     if len(encoded) > MAX_EVENT_BYTES:
         raise CommitTooLarge(f"The event {event.named()} takes {len(encoded)} bytes.")
     return OutboxEntry(event_id, event.named(), at, msgspec.Raw(encoded))
+
+
+class Hopeless(Exception):
+    """A handler's word that trying again won't help; its text says why."""
+
+
+GiveUp = Callable[["Ports", Any, str], Awaitable[None]]
 
 
 class Handler(NamedTuple):
@@ -71,6 +90,9 @@ class Handler(NamedTuple):
     run: Callable[[Ports, Any], Awaitable[None]]
     lane: str
     decode: Callable[[bytes], Event]
+    attempts: int
+    timeout_seconds: float
+    give_up: GiveUp | None
 
 
 class Timer(NamedTuple):
@@ -82,18 +104,37 @@ class Timer(NamedTuple):
 
 
 def on(
-    event: type[E], *, lane: str = "orders"
+    event: type[E],
+    *,
+    lane: str = "orders",
+    attempts: int = ATTEMPTS,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    give_up: Callable[[Ports, E, str], Awaitable[None]] | None = None,
 ) -> Callable[[Callable[[Ports, E], Awaitable[None]]], Callable[[Ports, E], Awaitable[None]]]:
     """Run the function for every such event, at least once: it must be harmless to run it twice.
 
-    Lanes are worked on independently, so that a slow mail server holds up no order.
+    Lanes are worked on independently, so that a slow mail server holds up no order. What fails so
+    many times, or raises `Hopeless`, isn't tried again: `give_up(ports, event, why)` undoes what has
+    to be undone, and may itself run twice. Without one, or if that fails too, the job lies among the
+    dead letters.
     """
+    if not 0 < timeout_seconds <= TIMEOUT_SECONDS:
+        raise ValueError(
+            f"A handler has at most {TIMEOUT_SECONDS} seconds."
+        )  # a job's lease is longer
 
     def mark(
         function: Callable[[Ports, E], Awaitable[None]],
     ) -> Callable[[Ports, E], Awaitable[None]]:
         handler = Handler(
-            _qualified(function), event, function, lane, msgspec.json.Decoder(event).decode
+            name=_qualified(function),
+            event=event,
+            run=function,
+            lane=lane,
+            decode=msgspec.json.Decoder(event).decode,
+            attempts=attempts,
+            timeout_seconds=timeout_seconds,
+            give_up=give_up,
         )
         function.__handler__ = handler  # type: ignore[attr-defined]
         return function

@@ -17,6 +17,7 @@ import msgspec
 
 from ecokart.core.errors import Conflict, Problem, Unavailable
 from ecokart.core.events import OUTBOX, Event, OutboxEntry, outbox_entry
+from ecokart.core.log import LOG, logged
 from ecokart.core.ports import Ports, Records
 from ecokart.core.records import (
     ABSENT,
@@ -149,11 +150,17 @@ class Transaction:
             raise TypeError(f"{table.name}/{key} is already written in this transaction")
         self._writes[place] = Adjust(table, key, add, self.now)
 
-    def emit(self, event: Event) -> None:
-        """State a fact. Whoever reacts to it hears of it after the commit, at least once."""
+    def emit(self, event: Event, *, number: int = 0, detail: msgspec.Struct | None = None) -> None:
+        """State a fact. Whoever reacts to it hears of it after the commit, at least once.
+
+        If it is a fact of a stream it is logged, as that stream's `number`-th where its facts are
+        counted, with `detail`: what those who react needn't carry.
+        """
         entry = outbox_entry(event, self.new_id(), self.now)
         self.emitted.append(entry)
         self.add(OUTBOX, entry)
+        if stream := event.about():
+            self.add(LOG, logged(entry, stream, number, detail))
 
     def writes(self) -> list[Write]:
         """What the commit will hold, without adjustments that cancelled out."""

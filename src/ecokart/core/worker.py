@@ -13,23 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 
-import msgspec
-
 from ecokart.core.errors import Unavailable
-from ecokart.core.events import OUTBOX, Event, Handler, OutboxEntry, Reactions, Timer, cause
+from ecokart.core.events import OUTBOX, TIMEOUT_SECONDS, Handler, OutboxEntry, Reactions, Timer
+from ecokart.core.handling import Handling
 from ecokart.core.ports import Delivery, Job, Ports
 from ecokart.core.records import ANY, Cursor, Delete
 from ecokart.core.timers import is_cancelled, run_if_due
 
-MAX_ATTEMPTS = 8
-FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 300.0
-HANDLER_TIMEOUT_SECONDS = 60.0
 SLOTS = 64  # jobs of a lane under way at once …
 # … but few where each is an outside call: a mail more or less must not hold up an order.
 FEWER_SLOTS = {"mail": 16}
@@ -46,7 +40,6 @@ RELAY_BATCH = 100
 ORPHANED_AFTER = timedelta(seconds=3)
 SWEEP_SECONDS = 2.0
 SWEEP_PAGES = 10  # of a long outbox, at each look
-LONGEST_ERROR = 2000  # characters kept of why a job failed
 
 log = logging.getLogger("ecokart.worker")
 
@@ -64,6 +57,7 @@ class Worker:
         self.ports = ports
         self.reactions = reactions
         self._express_timeout_seconds = express_timeout_seconds
+        self._jobs = Handling(ports, reactions)
         self._stopping = asyncio.Event()
         self._looked_at: Cursor | None = None  # how far into a long outbox
         self._in_hand: set[str] = set()  # outbox entries whose handlers run here now
@@ -102,7 +96,7 @@ class Worker:
             ]
             if not relayed and not deliveries:
                 return ran
-            await self._finish(await asyncio.gather(*map(self._handle, deliveries)))
+            await self._finish(await asyncio.gather(*map(self._jobs.handle, deliveries)))
             ran += len(deliveries)
 
     async def run_due_timers(self) -> None:
@@ -131,7 +125,8 @@ class Worker:
                 else:
                     jobs.append(self._job(entry, handler))
         tasks = [
-            asyncio.create_task(self._failure(handler, entry.event)) for entry, handler in direct
+            asyncio.create_task(self._jobs.failure(handler, entry.event))
+            for entry, handler in direct
         ]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._express_timeout_seconds)
@@ -223,74 +218,15 @@ class Worker:
                     deliveries = await self.ports.queue.receive(
                         lane, limit=free, wait_seconds=wait_seconds
                     )
-                    running |= {asyncio.create_task(self._handle(one)) for one in deliveries}
+                    running |= {asyncio.create_task(self._jobs.handle(one)) for one in deliveries}
                 if running:
                     # Most finish at once and are settled together; the slow ones don't hold the lane up.
                     finished, running = await asyncio.wait(running, timeout=0.05)
                     await self._finish([task.result() for task in finished])
         finally:
             if running:
-                finished, running = await asyncio.wait(running, timeout=HANDLER_TIMEOUT_SECONDS)
+                finished, running = await asyncio.wait(running, timeout=TIMEOUT_SECONDS)
                 await self._finish([task.result() for task in finished])
-
-    async def _handle(self, delivery: Delivery) -> Delivery | None:
-        """Run a job's handler. Gives back the delivery if it succeeded; else it is retried or buried."""
-        job = delivery.job
-        if job.attempts >= MAX_ATTEMPTS:
-            # The last attempt wasn't given back: it took its process along.
-            deadly = RuntimeError(f"It was begun {job.attempts} times and never came to an end.")
-            await self._give_back(delivery, deadly, last=True)
-            return None
-        handler = self.reactions.handlers.get(job.handler)
-        if handler is None:
-            gone = LookupError("There is no such handler any more.")
-            await self._give_back(delivery, gone, last=True)
-            return None
-        try:
-            event = handler.decode(job.event)
-        except msgspec.DecodeError as error:  # it will never be another event
-            await self._give_back(delivery, error, last=True)
-            return None
-        try:
-            async with asyncio.timeout(HANDLER_TIMEOUT_SECONDS):
-                await self._react(handler, event)
-        except (Exception, asyncio.CancelledError) as error:
-            if is_cancelled():
-                raise
-            await self._give_back(delivery, error, last=job.attempts + 1 >= MAX_ATTEMPTS)
-            return None
-        return delivery
-
-    async def _failure(self, handler: Handler, event: bytes) -> Exception | None:
-        """Run the handler; says why it failed, if it did."""
-        try:
-            await self._react(handler, handler.decode(event))
-        except Exception as error:  # noqa: BLE001 (whatever it is, it becomes a job that is tried again)
-            return error
-        return None
-
-    async def _react(self, handler: Handler, event: Event) -> None:
-        cause.set(event.cause)
-        await handler.run(self.ports, event)
-
-    async def _give_back(self, delivery: Delivery, error: BaseException, *, last: bool) -> None:
-        job, text = delivery.job, f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
-        text = text.encode(errors="replace").decode()
-        log.warning(
-            "job %s: %s",
-            "buried" if last else "failed",
-            text,
-            extra={"job": job.id},
-            exc_info=error,
-        )
-        try:
-            if last:
-                await self.ports.queue.bury(delivery, error=text)
-            else:
-                delay = retry_delay_seconds(job.attempts)
-                await self.ports.queue.retry(delivery, delay_seconds=delay, error=text)
-        except Exception:
-            log.warning("job not settled", extra={"job": job.id}, exc_info=True)
 
     async def _finish(self, handled: Sequence[Delivery | None]) -> None:
         if done := [delivery for delivery in handled if delivery]:
@@ -316,12 +252,6 @@ class Worker:
             else:
                 continue
             await _at_most(1.0, self._stopping.wait())
-
-
-def retry_delay_seconds(attempts: int) -> float:
-    """Exponential back-off with full jitter above a half: 0.5 s, 1 s, 2 s … up to five minutes."""
-    ceiling: float = min(FIRST_DELAY_SECONDS * 2**attempts, LONGEST_DELAY_SECONDS)
-    return ceiling * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
 
 
 async def _at_most(seconds: float, awaitable: Awaitable[object]) -> None:

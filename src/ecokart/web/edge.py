@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ecokart.core.clock import new_id
 from ecokart.core.errors import Problem, TooLarge, TooMany
-from ecokart.core.events import cause
+from ecokart.core.events import actor, cause
 from ecokart.web.cors import Cors
 from ecokart.web.logs import LogWriter, RequestLine
 from ecokart.web.metrics import Metrics
@@ -97,6 +97,7 @@ class Edge:
         given_id = headers.get(b"x-request-id", b"")
         request_id = given_id.decode() if REQUEST_ID.fullmatch(given_id) else new_id()
         cause.set(request_id)
+        actor.set("nobody")
         scope["request_id"], scope["secure"] = request_id, self._secure
         scope["provided"], scope["endpoint"] = self._provided, None
         scope["header_map"], scope["timeout_seconds"] = headers, self._timeout_seconds

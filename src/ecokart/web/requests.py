@@ -45,6 +45,13 @@ class Visitor(msgspec.Struct, frozen=True):
         """Whose carts and orders these are: `customer_id`, or `guest:…`."""
         return self.customer_id or (f"guest:{self.guest_id}" if self.guest_id else None)
 
+    @property
+    def actor(self) -> str:
+        """Who does what is done now, as the log names them."""
+        if self.customer_id:
+            return f"{'staff' if self.role == 'admin' else 'customer'}:{self.customer_id}"
+        return self.owner or "nobody"
+
 
 NOBODY = Visitor()
 

@@ -18,6 +18,7 @@ from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from ecokart.core.errors import Forbidden, NotFound, Problem, Unauthenticated
+from ecokart.core.events import actor
 from ecokart.web.limits import Limit
 from ecokart.web.requests import (
     BadRequest,
@@ -108,6 +109,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     async def _admit(self, request: Request) -> None:
         # The base class by name: `app.py` provides its subclass under it.
         request.visitor = visitor = await request.use(Authenticator).visitor(request)  # type: ignore[type-abstract]
+        actor.set(visitor.actor)
         if self.access is Access.ANYONE:
             return
         if not visitor.customer_id:
