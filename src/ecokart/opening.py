@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ecokart.core.clock import Clock
+from ecokart.core.payments import Payments
 from ecokart.core.ports import Cache, Live, Mail, Ports, Queue, Records
 from ecokart.core.records import Table
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
+from ecokart.engines.payments_none import NoPayments
+from ecokart.engines.payments_scripted import ScriptedPayments
+from ecokart.engines.payments_scripted_book import PRETEND_NOTICES, PRETEND_PAYMENTS
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.settings import BadSetting, Settings, called, shown, unusable
@@ -29,7 +33,15 @@ if TYPE_CHECKING:
     from ecokart.engines.records_dynamodb import DynamoRecords
     from ecokart.engines.records_dynamodb_tables import Making
 
-__all__ = ["JOBS", "making_queues", "making_tables", "open_engines", "open_records"]
+__all__ = [
+    "JOBS",
+    "PRETEND_NOTICES",
+    "PRETEND_PAYMENTS",
+    "making_queues",
+    "making_tables",
+    "open_engines",
+    "open_records",
+]
 
 SQS = "sqs://eu-central-1/shop"
 P = TypeVar("P")
@@ -46,6 +58,7 @@ def open_engines(settings: Settings, tables: Iterable[Table[Any]], clock: Clock)
         cache=open_cache(settings.cache_url),
         live=open_live(settings.live_url),
         mail=open_mail(settings),
+        payments=open_payments(settings, records, clock),
         clock=clock,
     )
 
@@ -158,7 +171,37 @@ def open_mail(settings: Settings) -> Mail:
         except OSError as error:
             raise BadSetting(unusable("MAIL_URL", url, error)) from None
 
-    return _open("MAIL_URL", settings.mail_url, {"disk": (disk, "disk:///folder")})
+    def smtp(url: str) -> Mail:
+        from ecokart.engines.mail_smtp import SmtpMail  # noqa: PLC0415
+
+        return SmtpMail(url, settings.mail_from)
+
+    def ses(url: str) -> Mail:
+        from ecokart.engines.mail_ses import SesMail  # noqa: PLC0415
+
+        return SesMail(url, settings.mail_from)
+
+    openers: Openers[Mail] = {
+        "disk": (disk, "disk:///folder"),
+        "smtp": (smtp, "smtp://user:password@host:587"),
+        "smtps": (smtp, "smtps://user:password@host:465"),
+        "ses": (ses, "ses://eu-central-1"),
+    }
+    return _open("MAIL_URL", settings.mail_url, openers)
+
+
+def open_payments(settings: Settings, records: Records, clock: Clock) -> Payments:
+    """The provider of payments that the settings name. The pretend one keeps its own in the records."""
+
+    def none(url: str) -> Payments:
+        return NoPayments()
+
+    def scripted(url: str) -> Payments:
+        public_url, secret = settings.public_url, settings.secret
+        return ScriptedPayments(url, records, clock, public_url=public_url, secret=secret)
+
+    openers: Openers[Payments] = {"scripted": (scripted, "scripted:"), "none": (none, "none:")}
+    return _open("PAYMENTS_URL", settings.payments_url, openers)
 
 
 def _open(variable: str, url: str, openers: Openers[P]) -> P:

@@ -21,6 +21,7 @@ from msgspec import Meta
 PREFIX = "ECOKART_"
 SHORTEST_SECRET = 32
 ORIGIN = re.compile(r"https?://[^\s/?#@]+")
+MAILBOX = re.compile(r"[!-?A-~]+@[^\s@.]{1,63}(\.[^\s@.]{1,63})*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -77,11 +78,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "memory:"
     mail_url: Annotated[
         str,
-        _about("Where mail goes: `disk:///folder` writes .eml files (default: the data folder)."),
+        _about(
+            "Where mail goes: `disk:///folder` writes .eml files (default: the data folder),"
+            " `smtp://user:password@host:587` (STARTTLS) or `smtps://user:password@host:465` hands it"
+            " to a mail server, `ses://eu-central-1` to Amazon's SES."
+        ),
     ] = ""
     mail_from: Annotated[str, _about("The sender of the shop's mails.")] = (
         "Ecokart <shop@ecokart.example>"
     )
+    payments_url: Annotated[
+        str,
+        _about(
+            "Who takes the money: `scripted:` is a pretend provider to try everything with (the default"
+            " outside production), `none:` leaves invoice and prepayment (the default in production)."
+        ),
+    ] = ""
     secret: Annotated[
         str,
         _about(
@@ -186,13 +198,18 @@ def _check(settings: Settings) -> None:
     """What no type can say. Raises `BadSetting`."""
     if settings.production and not settings.secret:
         raise BadSetting("ECOKART_SECRET is missing, and production doesn't start without one.")
+    if settings.production and settings.payments_url.startswith("scripted:"):
+        raise BadSetting(
+            "ECOKART_PAYMENTS_URL is a pretend provider, which takes no money, and production doesn't"
+            " start with it."
+        )
     if settings.secret and len(settings.secret) < SHORTEST_SECRET:
         raise BadSetting(f"ECOKART_SECRET is shorter than {SHORTEST_SECRET} characters.")
     for origin in filter(None, [settings.public_url.rstrip("/"), *settings.origins]):
         if not ORIGIN.fullmatch(origin):
             name = "ALLOWED_ORIGINS" if origin in settings.origins else "PUBLIC_URL"
             raise BadSetting(f"ECOKART_{name} has {origin!r}, but takes https://shop.example.")
-    if "@" not in parseaddr(settings.mail_from)[1]:
+    if not MAILBOX.fullmatch(parseaddr(settings.mail_from)[1]):
         raise BadSetting(
             f"ECOKART_MAIL_FROM is {settings.mail_from!r}, but takes Shop <shop@shop.example>."
         )
@@ -223,6 +240,7 @@ def _completed(settings: Settings) -> Settings:
         "data_dir": folder,
         "records_url": settings.records_url or f"sqlite:///{folder / 'ecokart.db'}",
         "mail_url": settings.mail_url or f"disk:///{folder / 'mail'}",
+        "payments_url": settings.payments_url or ("none:" if settings.production else "scripted:"),
         "public_url": (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip(
             "/"
         ),

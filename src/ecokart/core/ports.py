@@ -18,6 +18,7 @@ import msgspec
 
 from ecokart.core.clock import Clock, new_id
 from ecokart.core.events import OutboxEntry
+from ecokart.core.payments import Payments
 from ecokart.core.port import Port
 from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
 
@@ -222,12 +223,17 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mail(Port, Protocol):
-    """Sends mail. `message_id` makes sending again harmless where the engine can know."""
+    """Sends mail, at least once: no mail server tells whether it has a mail already.
+
+    So a mail may come twice where an answer was lost. Both carry the Message-ID that `message_id` makes,
+    by which who gets them can see it; and an engine that still has the first puts the second in its place.
+    """
 
     async def send(self, letter: Letter, *, message_id: str) -> None:
-        """Hand the letter over for good, or raise `Unavailable`. The engine adds From, Date and Message-ID.
+        """Hand the letter over, or raise `Unavailable`. The engine adds From, Date and Message-ID.
 
-        Raises `Invalid` for an address that no mail can go to.
+        Raises `Invalid` if it will never be taken: no mail can go to the address, or the server refuses
+        it or the mail for good. What comes back later, from servers farther on, isn't known here.
         """
         ...
 
@@ -257,11 +263,12 @@ class Ports:
     cache: Cache
     live: Live
     mail: Mail
+    payments: Payments
     clock: Clock
     new_id: Callable[[], str] = new_id
     handoff: Handoff = field(default_factory=Handoff)
 
     async def close(self) -> None:
         """Close every engine, the records last: others may keep their own things in them."""
-        for port in (self.mail, self.live, self.cache, self.queue, self.records):
+        for port in (self.payments, self.mail, self.live, self.cache, self.queue, self.records):
             await port.close()

@@ -21,22 +21,37 @@ from ecokart.core.ports import Letter
 _POLICY = compat32.clone(linesep="\r\n")
 
 
-def compose(letter: Letter, *, sender: str, message_id: str, at: datetime) -> bytes:
+def compose(
+    letter: Letter, *, sender: str, message_id: str, at: datetime, utf8: bool = False
+) -> bytes:
     """The whole message, its lines ended by CRLF; the HTML, if there is any, as the alternative to the text.
 
-    Quoted-printable passes every mail server. Raises `Invalid` for an address that no header can hold.
+    Quoted-printable passes every mail server. Raises `Invalid` for an address that no header can hold;
+    with `utf8` (RFC 6532), which only some servers take, any letter may stand before its @.
     """
     message = _text(letter.text, "plain")
     if letter.html:
         message = _either(message, _text(letter.html, "html"))
     message["MIME-Version"] = "1.0"
     message["From"] = _address(*parseaddr(sender))
-    message["To"] = _address(letter.name, letter.to)
+    message["To"] = _address(letter.name, letter.to, utf8=utf8)
     message["Subject"] = _encoded(_one_line(letter.subject))
     message["Date"] = format_datetime(at)
     domain = parseaddr(sender)[1].rpartition("@")[2]
     message["Message-ID"] = f"<{safe_name(message_id)}@{domain}>"
+    message["Auto-Submitted"] = (
+        "auto-generated"  # RFC 3834: nobody's absence need be told to a shop
+    )
     return message.as_bytes()
+
+
+def mailbox(address: str) -> str:
+    """The address with its domain as servers know it (RFC 5891). Raises `Invalid` if it can't be one."""
+    local, _, domain = address.rpartition("@")
+    try:
+        return f"{local}@{domain.encode('idna').decode('ascii')}"
+    except UnicodeError as error:
+        raise Invalid(f"No mail can be addressed to {address!r}.") from error
 
 
 def safe_name(message_id: str) -> str:
@@ -67,10 +82,13 @@ def _encoded(text: str) -> str:
     return text if text.isascii() else Header(text, "utf-8", header_name="Subject").encode()
 
 
-def _address(name: str, address: str) -> str:
-    local, _, domain = address.rpartition("@")
+def _address(name: str, address: str, *, utf8: bool = False) -> str:
+    known = mailbox(address)
+    if utf8:
+        # Bytes above ASCII go through this policy untouched if they come as surrogates.
+        return known.encode(errors="replace").decode("ascii", "surrogateescape")
     try:
-        return formataddr((_one_line(name), f"{local}@{domain.encode('idna').decode('ascii')}"))
+        return formataddr((_one_line(name), known))
     except UnicodeError as error:
         raise Invalid(f"No mail can be addressed to {address!r}.") from error
 
