@@ -30,13 +30,13 @@ from ecokart.features.orders import pages as orders_pages
 from ecokart.features.orders import pipeline
 from ecokart.features.orders.model import ORDERS
 from ecokart.features.storefront import pages as storefront_pages
-from ecokart.opening import JOBS
+from ecokart.opening import JOBS, PRETEND_NOTICES, PRETEND_PAYMENTS
 from ecokart.web import assets, health, openapi, reference
 from ecokart.web.routing import Endpoint, Routes
 
 TABLES = (
     PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
-    MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES,
+    MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
 JOB_MODULES = (pipeline, orders_jobs, cart_jobs)
 FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")

@@ -17,6 +17,7 @@ from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.faulty import Chaos, Faults, faulty
 from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
+from ecokart.engines.payments_none import NoPayments
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
 from tests.clock import ManualClock
@@ -28,7 +29,7 @@ async def sound(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Ports]:
     records = SqliteRecords(tmp_path / "records", [NOTES, JOBS], clock)
     queue = RecordsQueue(records, clock)
     mail = DiskMail(tmp_path / "mail", "shop@example.com")
-    yield Ports(records, queue, MemoryCache(), MemoryLive(), mail, clock)
+    yield Ports(records, queue, MemoryCache(), MemoryLive(), mail, NoPayments(), clock)
     await records.close()
 
 

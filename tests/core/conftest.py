@@ -11,6 +11,7 @@ from ecokart.core.ports import Ports
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
+from ecokart.engines.payments_none import NoPayments
 from ecokart.engines.queue_records import RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
 from tests.clock import ManualClock
@@ -30,6 +31,7 @@ async def start(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Start]:
             MemoryCache(),
             MemoryLive(),
             DiskMail(tmp_path / "mail", "shop@example.com"),
+            NoPayments(),
             clock,
         )
 

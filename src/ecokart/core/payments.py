@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from ecokart.core.errors import Conflict
 from ecokart.core.money import Money
 from ecokart.core.port import Port
+
+if TYPE_CHECKING:
+    from ecokart.core.rehearsal import Rehearsal
 
 
 class PaymentRefused(Conflict):
@@ -78,14 +81,20 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 class Payments(Port, Protocol):
     """Takes money by a provider. Amounts are gross, in the order's currency.
 
-    Every call that moves money carries a `key`: the same key has its effect once and is answered the
-    same, whatever became of the first answer; so a call that raised `Unavailable`, which may have had
-    its effect, is repeated with its key. A call is over within ten seconds.
+    Every call that changes something carries a `key`: the same key has its effect once, and a repeat is
+    answered with the payment as it is by then, whatever became of the first answer. So a call that
+    raised `Unavailable`, which may have had its effect, is repeated with its key; a key that comes with
+    something else is refused. A call is over within ten seconds.
     """
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that can be chosen, the most usual first; none where nothing is set up."""
+        ...
+
+    @property
+    def rehearsal(self) -> Rehearsal | None:
+        """The other side of a pretend provider; None where the provider is a real one."""
         ...
 
     async def begin(self, charge: Charge, *, key: str) -> Payment:
@@ -104,7 +113,7 @@ class Payments(Port, Protocol):
         ...
 
     async def cancel(self, reference: str, *, key: str) -> Payment:
-        """Let go of what is held, and let nobody pay any more. One that is captured stays so."""
+        """Let go of what is held, and let nobody pay any more. One that is WAITING or over stays so."""
         ...
 
     async def refund(self, reference: str, amount: Money, *, key: str) -> Payment:

@@ -19,6 +19,7 @@ async def look(ports: Ports) -> dict[str, str]:
         "cache": ports.cache,
         "live": ports.live,
         "mail": ports.mail,
+        "payments": ports.payments,
     }
     matters = await asyncio.gather(*[_matter(port) for port in asked.values()])
     return dict(zip(asked, matters, strict=True))
