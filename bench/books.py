@@ -25,9 +25,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-WHOLE_WAYS = (["PENDING", "PROCESSING", "COMPLETED"], ["PENDING", "CANCELLED"])
-UNFINISHED = ("PENDING", "PROCESSING")
+WHOLE_WAYS = (
+    ["PLACED", "AUTHORISED", "PICKED", "CAPTURED", "SHIPPED", "COMPLETED"],
+    ["PLACED", "CANCELLED"],
+)
+UNFINISHED = ("PLACED", "AUTHORISED", "PICKED", "CAPTURED", "SHIPPED")
 ORDER_ID = re.compile(r"EK-\d{6}-\w{6}")
+ENDED = ("CANCELLED", "FAILED")  # their goods went back
 QUIET_SECONDS = 40.0
 
 
@@ -52,13 +56,13 @@ class Books:
     def waiting(self) -> int:
         """Events, jobs and orders that aren't at their end; dead letters are."""
         alive = [job for job in self.jobs if job["place"] != "dead"]
-        orders = [order for order in self.orders.values() if order["status"] in UNFINISHED]
+        orders = [order for order in self.orders.values() if order["stage"] in UNFINISHED]
         return self.outbox + len(alive) + len(orders)
 
     def sold(self) -> Counter[str]:
         """Pieces by SKU in orders that weren't cancelled."""
         real = (o for o in self.orders.values() if o["source"] == "shop")
-        return _total(pieces(order) for order in real if order["status"] != "CANCELLED")
+        return _total(pieces(order) for order in real if order["stage"] not in ENDED)
 
     def supplied(self) -> dict[str, int]:
         """What must have been there in the beginning, if nothing was lost or made from nothing."""
@@ -143,7 +147,7 @@ def unfinished(books: Books, folder: Path) -> list[str]:
     wrong += [f"Job {job['id']} is left, in {job['place']}." for job in books.jobs]
     mails = confirmations(folder)
     for order_id, order in books.orders.items():
-        steps = [step["status"] for step in order["steps"]]
+        steps = [step["stage"] for step in order["steps"]]
         if steps not in WHOLE_WAYS:
             wrong.append(f"{order_id} went {' → '.join(steps)}.")
         if mails[order_id] != 1:
@@ -175,7 +179,7 @@ def backlog(folder: Path) -> Backlog:
     with closing(_open(folder)) as database:
         database.execute("BEGIN")
         now = time.time()
-        unfinished_ones = "FROM orders WHERE status IN ('PENDING', 'PROCESSING')"
+        unfinished_ones = f"FROM orders WHERE stage IN {UNFINISHED}"
         (orders,) = database.execute(f"SELECT count(*) {unfinished_ones}").fetchone()
         oldest = database.execute(
             f"SELECT body {unfinished_ones} ORDER BY placed_at LIMIT 1"

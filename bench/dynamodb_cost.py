@@ -32,8 +32,8 @@ from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_dynamodb import DynamoRecords
 from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.features.catalog import service as catalog
-from ecokart.features.orders.model import Status
-from ecokart.features.orders.service import in_status
+from ecokart.features.orders.model import Stage
+from ecokart.features.orders.service import in_stage
 from ecokart.rooms import TABLES
 from tests.dynamodb import make_tables
 from tests.servers import dynamodb_url
@@ -198,7 +198,7 @@ async def _bought(shop: Shop, meter: Meter, count: int, idle: Use) -> dict[str, 
 async def _completed(shop: Shop, count: int) -> None:
     async with asyncio.timeout(SETTLED_SECONDS):
         while True:
-            page = await in_status(shop.ports.records, Status.COMPLETED, limit=count)
+            page = await in_stage(shop.ports.records, Stage.COMPLETED, limit=count)
             if len(page.values) == count:
                 break
             await asyncio.sleep(0.5)

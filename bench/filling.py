@@ -16,10 +16,20 @@ from ecokart.core.ports import Records
 from ecokart.core.records import ABSENT, MAX_WRITES, Put
 from ecokart.features.accounts.model import Address
 from ecokart.features.catalog.model import PRODUCTS, STOCK, Product, Stock
-from ecokart.features.orders.model import ALPHABET, ORDERS, Order, OrderLine, Status, Step
+from ecokart.features.orders.model import (
+    ALPHABET,
+    ORDERS,
+    Order,
+    OrderLine,
+    OrderPayment,
+    Stage,
+    Step,
+)
 from ecokart.features.orders.taxes import SHIPPING, tax_lines
 
 AT_ONCE = 32  # commits under way
+NOTHING = Money(0)
+WAY = (Stage.PLACED, Stage.AUTHORISED, Stage.PICKED, Stage.CAPTURED, Stage.SHIPPED, Stage.COMPLETED)
 YEARS = timedelta(days=3 * 365)
 A_CUSTOMER = 3  # orders of an ordinary one
 REGULARS_SHARE = 50  # one in so many orders is the regular's
@@ -85,8 +95,8 @@ def _orders(products: Sequence[Product], count: int, regular: str, random: Rando
             random.choice(models),
             id=_order_id(at, number),
             owner=regular if number % REGULARS_SHARE == 0 else _owner(number % customers),
-            status=Status.CANCELLED if number % 40 == 1 else Status.COMPLETED,
-            steps=(Step(Status.PENDING, at), Step(Status.PROCESSING, at)),
+            stage=Stage.CANCELLED if number % 40 == 1 else Stage.COMPLETED,
+            steps=tuple([Step(stage, at) for stage in WAY]),
             placed_at=at,
         )
         yield Put(ORDERS, order, ABSENT)
@@ -118,7 +128,8 @@ def _model(products: Sequence[Product]) -> Order:
         shipping=SHIPPING,
         total=goods + SHIPPING,
         taxes=tax_lines("DE", [(line.tax, line.total) for line in lines], SHIPPING),
-        steps=(Step(Status.PENDING, now),),
+        steps=(Step(Stage.PLACED, now),),
+        payment=OrderPayment(captured=NOTHING, refunded=NOTHING),
         placed_at=now,
     )
 

@@ -27,7 +27,7 @@ from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
 from ecokart.features.orders import api as orders_api
 from ecokart.features.orders import jobs as orders_jobs
 from ecokart.features.orders import pages as orders_pages
-from ecokart.features.orders import pipeline
+from ecokart.features.orders import paying, pipeline
 from ecokart.features.orders.model import ORDERS
 from ecokart.features.storefront import pages as storefront_pages
 from ecokart.opening import JOBS, PRETEND_NOTICES, PRETEND_PAYMENTS
@@ -38,7 +38,7 @@ TABLES = (
     PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
     MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
-JOB_MODULES = (pipeline, orders_jobs, cart_jobs)
+JOB_MODULES = (pipeline, paying, orders_jobs, cart_jobs)
 FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")
 
 

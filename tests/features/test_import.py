@@ -99,8 +99,10 @@ async def test_without_a_customer_the_order_belongs_to_nobody(ports: Ports, tmp_
 async def test_orders_of_nobody_from_before_are_read(ports: Ports, tmp_path: Path) -> None:
     await import_files(ports, write(tmp_path, line(CustomerID="")))
     order = (await orders(ports))["imp-536365"]
-    as_it_was = msgspec.json.encode(msgspec.structs.replace(order, owner=""))
-    assert ORDERS.load_body(1, as_it_was) == order
+    as_it_was = msgspec.json.decode(msgspec.json.encode(order)) | {"owner": ""}
+    as_it_was["status"] = as_it_was.pop("stage")
+    as_it_was["steps"] = [{"status": s["stage"], "at": s["at"]} for s in as_it_was["steps"]]
+    assert ORDERS.load_body(1, msgspec.json.encode(as_it_was)) == order
 
 
 async def test_a_repeated_article_stays_several_lines(ports: Ports, tmp_path: Path) -> None:

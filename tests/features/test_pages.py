@@ -327,8 +327,8 @@ class TestAccounts:
 
 class TestOffice:
     async def test_it_is_for_admins(self, shop: Shop) -> None:
-        led = await shop.client.get("/admin?status=PENDING")
-        assert led.headers["location"] == "/sign-in?next=/admin%3Fstatus%3DPENDING"
+        led = await shop.client.get("/admin?stage=PLACED")
+        assert led.headers["location"] == "/sign-in?next=/admin%3Fstage%3DPLACED"
         await sign_in(shop.client, DEMO)
         for path in ("/admin", "/admin/stock"):
             refused = await shop.client.get(path)
@@ -350,7 +350,7 @@ class TestOffice:
             await sign_in(office, ADMIN)
             everything = (await office.get("/admin")).text
             assert re.findall(r"/admin/orders/(EK[\w-]+)", everything) == numbers[::-1]
-            cancelled = (await office.get("/admin?status=CANCELLED")).text
+            cancelled = (await office.get("/admin?stage=CANCELLED")).text
             assert re.findall(r"/admin/orders/(EK[\w-]+)", cancelled) == [numbers[1]]
             assert "Lange Straße 5" in (await office.get(f"/admin/orders/{numbers[0]}")).text
 

@@ -15,7 +15,7 @@ from ecokart.features.accounts.model import Address
 from ecokart.features.cart import service as cart
 from ecokart.features.catalog import service as catalog
 from ecokart.features.orders import service as orders
-from ecokart.features.orders.model import Status
+from ecokart.features.orders.model import Stage
 from ecokart.features.orders.service import Buyer
 from tests.simulation.world import GOODS, Killed, World
 
@@ -100,7 +100,7 @@ class Shopper:
 
     async def _call_off(self, order_id: str) -> None:
         called_off = await self._until_answered(orders.cancel, self.name, order_id)
-        assert called_off.status is Status.CANCELLED
+        assert called_off.stage is Stage.CANCELLED
         self.world.story.cancelled.add(order_id)
 
     async def _until_answered(self, service: Callable[..., Awaitable[Any]], *args: Any) -> Any:

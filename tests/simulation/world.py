@@ -113,9 +113,9 @@ class World:
         if len(set(promised)) < len(promised):
             wrong.append("Two keys were answered the same order.")
         return wrong + [
-            f"{order_id} was called off, and is {books.orders[order_id]['status']}."
+            f"{order_id} was called off, and is {books.orders[order_id]['stage']}."
             for order_id in story.cancelled & {*books.orders}
-            if books.orders[order_id]["status"] != "CANCELLED"
+            if books.orders[order_id]["stage"] != "CANCELLED"
         ]
 
     def _new_id(self) -> str:

@@ -23,6 +23,7 @@ PARTS = 4
 PAGE = 200
 # No commit is tried for longer than this, so nothing older than that is still to come.
 SETTLED = timedelta(seconds=60)
+NOTHING = msgspec.Raw(b"null")
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +37,7 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     part: str
     at: datetime
     event: msgspec.Raw
-    detail: msgspec.Raw | None = None
+    detail: msgspec.Raw = NOTHING
 
 
 LOG = Table(
@@ -59,7 +60,7 @@ def logged(entry: OutboxEntry, stream: str, number: int, detail: msgspec.Struct 
         part=_part(entry.at, int(entry.id[-1], 16) % PARTS),
         at=entry.at,
         event=entry.event,
-        detail=msgspec.Raw(_encode(detail)) if detail is not None else None,
+        detail=NOTHING if detail is None else msgspec.Raw(_encode(detail)),
     )
 
 

@@ -21,6 +21,7 @@ from ecokart.core.events import OutboxEntry
 from ecokart.core.payments import Payments
 from ecokart.core.port import Port
 from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
+from ecokart.core.terms import Terms
 
 
 class Records(Port, Protocol):
@@ -256,7 +257,7 @@ class Handoff:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything outside the process, and the clock. Handed to whoever needs it, never looked up."""
+    """Everything outside the process, the clock, and the owner's terms. Handed to whoever needs it, never looked up."""
 
     records: Records
     queue: Queue
@@ -265,6 +266,7 @@ class Ports:
     mail: Mail
     payments: Payments
     clock: Clock
+    terms: Terms = field(default_factory=Terms)
     new_id: Callable[[], str] = new_id
     handoff: Handoff = field(default_factory=Handoff)
 

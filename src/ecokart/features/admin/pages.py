@@ -17,7 +17,7 @@ from ecokart.features.catalog import service as catalog
 from ecokart.features.catalog.model import NoSuchProduct, OutOfStock
 from ecokart.features.catalog.shelf import Shelf
 from ecokart.features.orders import service as orders
-from ecokart.features.orders.model import Status
+from ecokart.features.orders.model import Stage
 from ecokart.web import paging
 from ecokart.web.i18n import language_of
 from ecokart.web.pages import page, see_other
@@ -40,7 +40,7 @@ class NoChange(Invalid):
 
 
 class OrdersQuery(msgspec.Struct, frozen=True):
-    status: Status | None = None
+    stage: Stage | None = None
     cursor: CursorText = ""
 
 
@@ -57,8 +57,8 @@ class StockQuery(msgspec.Struct, frozen=True):
 async def show_orders(request: Request, query: OrdersQuery) -> Response:
     """Orders, the newest first."""
     records, after = request.ports.records, paging.read(query.cursor)
-    if query.status:
-        found = await orders.in_status(records, query.status, after=after, limit=ORDERS_SIZE)
+    if query.stage:
+        found = await orders.in_stage(records, query.stage, after=after, limit=ORDERS_SIZE)
         shown, following = found.values, found.after
     else:
         shown, following = await latest(records, after, ORDERS_SIZE)
@@ -67,7 +67,7 @@ async def show_orders(request: Request, query: OrdersQuery) -> Response:
         "admin/orders.html",
         orders=shown,
         query=query,
-        statuses=list(Status),
+        stages=list(Stage),
         following=paging.write(following),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from itertools import islice
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from ecokart.core.records import Cursor, sortable
 from ecokart.features.catalog.model import Product, Stock
 from ecokart.features.catalog.shelf import Shelf
 from ecokart.features.orders import service as orders
-from ecokart.features.orders.model import Order, Status
+from ecokart.features.orders.model import Order, Stage
 
 
 class Row(NamedTuple):
@@ -25,15 +26,14 @@ class Row(NamedTuple):
 async def latest(
     records: Records, after: Cursor | None, limit: int
 ) -> tuple[list[Order], Cursor | None]:
-    """Orders of every state, the newest first, and where the next page begins.
+    """Orders of every stage, the newest first, and where the next page begins.
 
-    A cursor is a time and an id, so that one place is the same in the list of every state.
+    A cursor is a time and an id, so that one place is the same in the list of every stage.
     """
-    found = [
-        order
-        for status in Status
-        for order in (await orders.in_status(records, status, after=after, limit=limit + 1)).values
-    ]
+    pages = await asyncio.gather(
+        *[orders.in_stage(records, stage, after=after, limit=limit + 1) for stage in Stage]
+    )
+    found = [order for page in pages for order in page.values]
     # As the index sorts: newest first, ties by id.
     found.sort(key=lambda order: order.id)
     found.sort(key=lambda order: order.placed_at, reverse=True)

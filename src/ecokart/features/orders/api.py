@@ -15,6 +15,7 @@ from ecokart.features.orders import service
 from ecokart.features.orders.model import (
     CartEmpty,
     EmailNeeded,
+    Method,
     NoSuchOrder,
     Order,
     OrderLine,
@@ -80,7 +81,7 @@ class OrderView(msgspec.Struct, rename="camel"):
     currency: str
     taxes: list[TaxView]
     address: Address | None
-    payment: str
+    payment: Method
     status: Status
     history: list[OrderStepView]
     created_at: Moment
@@ -173,9 +174,9 @@ def view(order: Order, language: str) -> OrderView:
         currency=order.total.currency,
         taxes=[TaxView(line.rate, line.gross.amount, line.tax.amount) for line in order.taxes],
         address=order.address,
-        payment="invoice",
+        payment=order.payment.method,
         status=order.status,
-        history=[OrderStepView(step.status, step.at) for step in order.steps],
+        history=[OrderStepView(status, at) for status, at in service.statuses(order).items()],
         created_at=order.placed_at,
     )
 

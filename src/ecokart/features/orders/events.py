@@ -1,35 +1,133 @@
-"""What happens to orders."""
+"""What happens to orders. The facts of an order, from the first one on, make the order: see `history`."""
 
 from __future__ import annotations
 
 from ecokart.core.events import Event
+from ecokart.core.money import Money
 
 
-class OrderPlaced(Event, frozen=True, kw_only=True, tag="order.placed"):
-    """A customer has ordered; the stock is taken."""
-
-    order_id: str
-
-
-class OrderProcessing(Event, frozen=True, kw_only=True, tag="order.processing"):
-    """The order is being worked on; it can't be cancelled any more."""
+class OrderFact(Event, frozen=True, kw_only=True):
+    """Something that happened to an order. `source` is where that was placed, for those who react."""
 
     order_id: str
+    source: str = "shop"
+
+    def about(self) -> str:
+        return f"orders/{self.order_id}"
 
 
-class OrderCompleted(Event, frozen=True, kw_only=True, tag="order.completed"):
+class OrderPlaced(OrderFact, frozen=True, kw_only=True, tag="order.placed"):
+    """Somebody has ordered; the stock is taken. The log has the order with it."""
+
+
+class OrderImported(OrderFact, frozen=True, kw_only=True, tag="order.imported"):
+    """An order of the past was taken over from elsewhere. The log has the order with it."""
+
+
+class PaymentBegun(OrderFact, frozen=True, kw_only=True, tag="payment.begun"):
+    """The provider has opened the payment: the buyer pays at `url`."""
+
+    reference: str
+    url: str
+
+
+class PaymentWaits(OrderFact, frozen=True, kw_only=True, tag="payment.waits"):
+    """The buyer has done what there is to do; the bank hasn't yet."""
+
+
+class OrderAuthorised(OrderFact, frozen=True, kw_only=True, tag="order.processing"):
+    """The money is sure, or owed by invoice; the order is being worked on. `captured` came at once."""
+
+    captured: Money | None = None
+
+
+class OrderPicked(OrderFact, frozen=True, kw_only=True, tag="order.picked"):
+    """The goods are packed."""
+
+
+class OrderCaptured(OrderFact, frozen=True, kw_only=True, tag="order.captured"):
+    """The money that was held was taken, or the invoice is written; `captured` is what came."""
+
+    captured: Money | None = None
+
+
+class OrderShipped(OrderFact, frozen=True, kw_only=True, tag="order.shipped"):
+    """The parcel is on its way."""
+
+    carrier: str = ""
+    tracking: str = ""
+    url: str = ""
+
+
+class OrderCompleted(OrderFact, frozen=True, kw_only=True, tag="order.completed"):
     """The order is done."""
 
+
+class OrderCancelled(OrderFact, frozen=True, kw_only=True, tag="order.cancelled"):
+    """The order was called off by its buyer, by us, or because nobody paid; its stock is free again."""
+
+    reason: str = ""
+
+
+class OrderFailed(OrderFact, frozen=True, kw_only=True, tag="order.failed"):
+    """A step couldn't be done, for good; what went before was undone."""
+
+    reason: str
+
+
+class PaymentReceived(OrderFact, frozen=True, kw_only=True, tag="payment.received"):
+    """Money came outside the order's way: a transfer, or a payment for an order that was called off."""
+
+    captured: Money
+
+
+class PaymentReminded(OrderFact, frozen=True, kw_only=True, tag="payment.reminded"):
+    """The buyer was reminded that money is due, for the so-many-th time."""
+
+    reminder: int
+
+
+class PaymentReversed(OrderFact, frozen=True, kw_only=True, tag="payment.reversed"):
+    """The bank took back what had come, as it may with a direct debit."""
+
+    reason: str
+
+
+class RefundRequested(OrderFact, frozen=True, kw_only=True, tag="refund.requested"):
+    """Money shall go back to the buyer."""
+
+    refund_id: str
+    amount: Money
+    reason: str
+
+
+class OrderRefunded(OrderFact, frozen=True, kw_only=True, tag="order.refunded"):
+    """Money went back to the buyer: all of it, or a part."""
+
+    refund_id: str
+    amount: Money
+
+
+class RefundFailed(OrderFact, frozen=True, kw_only=True, tag="refund.failed"):
+    """The provider wouldn't give the money back; somebody has to look at it."""
+
+    refund_id: str
+    reason: str
+
+
+class PaymentNeeded(Event, frozen=True, kw_only=True, tag="payment.needed"):
+    """A payment has to be opened at the provider."""
+
     order_id: str
 
 
-class OrderCancelled(Event, frozen=True, kw_only=True, tag="order.cancelled"):
-    """The order was called off in time; its stock is free again."""
+class CaptureNeeded(Event, frozen=True, kw_only=True, tag="capture.needed"):
+    """The money that is held has to be taken."""
 
     order_id: str
 
 
-class OrderImported(Event, frozen=True, kw_only=True, tag="order.imported"):
-    """An order of the past was taken over from elsewhere."""
+class PaymentUnwanted(Event, frozen=True, kw_only=True, tag="payment.unwanted"):
+    """An order ended that may be paid for all the same: what is held has to be let go."""
 
     order_id: str

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ecokart.core.errors import Conflict, Invalid, NotFound
 from ecokart.core.i18n import Text
 from ecokart.core.money import Money
+from ecokart.core.payments import PaymentState
 from ecokart.core.records import Table
 from ecokart.features.accounts.model import Address
 from ecokart.features.catalog.model import TaxClass
@@ -39,22 +40,120 @@ class TooLateToCancel(Conflict):
     """This order can't be cancelled any more."""
 
 
+class TooLateToShip(Conflict):
+    """This order isn't waiting for that step."""
+
+
+class Stage(StrEnum):
+    """Where an order stands, as the office sees it."""
+
+    PLACED = "PLACED"  # taken, with its stock; not paid for, or not known to be
+    AUTHORISED = "AUTHORISED"  # the money is held, has come, or is owed by invoice
+    PICKED = "PICKED"  # packed
+    CAPTURED = "CAPTURED"  # the money was taken, or the invoice written
+    SHIPPED = "SHIPPED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"  # called off by the customer, by us, or by time
+    FAILED = "FAILED"  # a step couldn't be done; what went before was undone
+    REFUNDED = "REFUNDED"  # all of the money went back
+
+
+# Every way an order may go. What isn't here doesn't happen.
+TRANSITIONS: dict[Stage, frozenset[Stage]] = {
+    Stage.PLACED: frozenset({Stage.AUTHORISED, Stage.CANCELLED, Stage.FAILED}),
+    Stage.AUTHORISED: frozenset({Stage.PICKED, Stage.CANCELLED, Stage.FAILED}),
+    Stage.PICKED: frozenset({Stage.CAPTURED, Stage.CANCELLED, Stage.FAILED}),
+    Stage.CAPTURED: frozenset({Stage.SHIPPED, Stage.CANCELLED, Stage.REFUNDED}),
+    Stage.SHIPPED: frozenset({Stage.COMPLETED, Stage.REFUNDED}),
+    Stage.COMPLETED: frozenset({Stage.REFUNDED}),
+    Stage.CANCELLED: frozenset(),
+    Stage.FAILED: frozenset(),
+    Stage.REFUNDED: frozenset(),
+}
+
+
 class Status(StrEnum):
-    """Where an order stands."""
+    """Where an order stands, in the words of the API."""
 
     PENDING = "PENDING"
     PROCESSING = "PROCESSING"
     COMPLETED = "COMPLETED"
     CANCELLED = "CANCELLED"
+    REFUNDED = "REFUNDED"
+    FAILED = "FAILED"
 
 
-# Every way an order may go. What isn't here doesn't happen.
-TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.PROCESSING, Status.CANCELLED}),
-    Status.PROCESSING: frozenset({Status.COMPLETED}),
-    Status.COMPLETED: frozenset(),
-    Status.CANCELLED: frozenset(),
+STATUS = {
+    Stage.PLACED: Status.PENDING,
+    Stage.AUTHORISED: Status.PROCESSING,
+    Stage.PICKED: Status.PROCESSING,
+    Stage.CAPTURED: Status.PROCESSING,
+    Stage.SHIPPED: Status.PROCESSING,
+    Stage.COMPLETED: Status.COMPLETED,
+    Stage.CANCELLED: Status.CANCELLED,
+    Stage.FAILED: Status.FAILED,
+    Stage.REFUNDED: Status.REFUNDED,
 }
+# Where nothing more happens by itself.
+FINAL = frozenset({Stage.COMPLETED, Stage.CANCELLED, Stage.FAILED, Stage.REFUNDED})
+
+
+class Method(StrEnum):
+    """How an order is paid. The first two are between the buyer and us, the others go by the provider."""
+
+    INVOICE = "invoice"
+    PREPAYMENT = "prepayment"
+    CARD = "card"
+    PAYPAL = "paypal"
+    KLARNA = "klarna"
+    SEPA = "sepa"
+    TWINT = "twint"
+
+    @property
+    def online(self) -> bool:
+        return self not in (Method.INVOICE, Method.PREPAYMENT)
+
+
+class Awaited(StrEnum):
+    """What an order waits for until its `due_at`."""
+
+    PAYMENT = "payment"  # that the buyer pays online
+    PREPAYMENT = "prepayment"  # that the money comes, before anything is sent
+    INVOICE = "invoice"  # that the money comes, after it was sent
+
+
+class OrderPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """How an order is paid and what has been paid. `captured` is all that came, `refunded` what of it went back.
+
+    `reference` names the payment at the provider, `url` is where the buyer pays while it is OPEN.
+    """
+
+    method: Method = Method.INVOICE
+    state: PaymentState = PaymentState.OPEN
+    reference: str = ""
+    url: str = ""
+    captured: Money
+    refunded: Money
+    reminders: int = 0
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that goes back: asked for, and then given or not. `reason` is the office's own word."""
+
+    id: str
+    amount: Money
+    reason: str
+    asked_at: datetime
+    given_at: datetime | None = None
+    failed: str = ""
+
+
+class Shipment(msgspec.Struct, frozen=True, kw_only=True):
+    """The parcel: who carries it, under which number, and where that can be followed."""
+
+    carrier: str = ""
+    tracking: str = ""
+    url: str = ""
 
 
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,17 +173,18 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A state the order came to, and when."""
+    """A stage the order came to, and when."""
 
-    status: Status
+    stage: Stage
     at: datetime
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `owner` is who placed it: a customer's id, `guest:…`, or None where nobody knows.
+    """An order. `owner` is who placed it: a customer's id, `guest:…`, `partner:…`, or None where nobody knows.
 
-    Totals are gross; `taxes` says what is in them. `reference` names the order where it came from;
-    `country` is where it went as that source writes it, for orders whose address isn't known.
+    Totals are gross; `taxes` says what is in them. `source` is where it was placed and `reference` names
+    it there; `country` is where it went as that source writes it, for orders whose address isn't known.
+    It only ever changes by a fact (`history.record`); `facts` counts them.
     """
 
     id: str
@@ -98,20 +198,36 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     shipping: Money
     total: Money
     taxes: tuple[TaxLine, ...]
-    status: Status = Status.PENDING
+    stage: Stage = Stage.PLACED
     steps: tuple[Step, ...]
+    payment: OrderPayment
+    awaits: Awaited | None = None
+    due_at: datetime | None = None
+    shipment: Shipment | None = None
+    refunds: tuple[Refund, ...] = ()
     placed_at: datetime
     source: str = "shop"
     reference: str = ""
+    facts: int = 1
 
-    def allows(self, status: Status) -> bool:
-        return status in TRANSITIONS[self.status]
+    @property
+    def status(self) -> Status:
+        return STATUS[self.stage]
 
-    def to(self, status: Status, at: datetime) -> Order:
-        """The order in its next state, which must be allowed."""
-        if not self.allows(status):
-            raise ValueError(f"{self.id} can't go from {self.status} to {status}")
-        return replace(self, status=status, steps=(*self.steps, Step(status, at)))
+    @property
+    def refundable(self) -> Money:
+        """What has come and neither went back nor is about to."""
+        asked = sum(refund.amount.minor for refund in self.refunds if not refund.failed)
+        return Money(self.payment.captured.minor - asked, self.total.currency)
+
+    def allows(self, stage: Stage) -> bool:
+        return stage in TRANSITIONS[self.stage]
+
+    def to(self, stage: Stage, at: datetime) -> Order:
+        """The order in its next stage, which must be allowed."""
+        if not self.allows(stage):
+            raise ValueError(f"{self.id} can't go from {self.stage} to {stage}")
+        return replace(self, stage=stage, steps=(*self.steps, Step(stage, at)))
 
 
 def new_order_id(day: datetime, random_id: str) -> str:
@@ -129,11 +245,30 @@ def _owned_by_nobody(order: dict[str, Any]) -> dict[str, Any]:
     return order | {"owner": order["owner"] or None}
 
 
+def _with_stages(order: dict[str, Any]) -> dict[str, Any]:
+    """In shape 2 an order had the API's status alone, and was paid by an invoice in the parcel."""
+    stages = {"PENDING": "PLACED", "PROCESSING": "AUTHORISED"}
+
+    def stage(status: str) -> str:
+        return stages.get(status, status)
+
+    steps = [{"stage": stage(step["status"]), "at": step["at"]} for step in order["steps"]]
+    nothing = [0, order["total"][1]]
+    # Those of elsewhere were paid there.
+    came = {"captured": order["total"], "state": "CAPTURED"} if order["source"] != "shop" else {}
+    payment = {"captured": nothing, "refunded": nothing} | came
+    return order | {"stage": stage(order["status"]), "steps": steps, "payment": payment}
+
+
 ORDERS = Table(
     "orders",
     Order,
     key="id",
-    indexes={"by_owner": ("owner", "-placed_at"), "by_status": ("status", "-placed_at")},
-    shape=2,
-    upgrades={1: _owned_by_nobody},
+    indexes={
+        "by_owner": ("owner", "-placed_at"),
+        "by_stage": ("stage", "-placed_at"),
+        "by_due": ("awaits", "due_at"),
+    },
+    shape=3,
+    upgrades={1: _owned_by_nobody, 2: _with_stages},
 )

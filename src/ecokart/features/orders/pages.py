@@ -19,7 +19,7 @@ from ecokart.features.catalog.model import OutOfStock
 from ecokart.features.catalog.shelf import Shelf
 from ecokart.features.orders import service
 from ecokart.features.orders.checkout import BasketChanged, order_once, seen
-from ecokart.features.orders.model import CartEmpty, Order, Status, TooLateToCancel
+from ecokart.features.orders.model import FINAL, CartEmpty, Order, Status, TooLateToCancel
 from ecokart.features.orders.service import Buyer
 from ecokart.features.orders.taxes import RATES, SHIPPING, tax_lines
 from ecokart.web import paging
@@ -137,8 +137,8 @@ async def _order(
         thanks=thanks,
         why=why,
         way=[Status.PENDING, Status.PROCESSING, Status.COMPLETED],
-        came={step.status: step.at for step in order.steps},
-        final=order.status in (Status.COMPLETED, Status.CANCELLED),
+        came=service.statuses(order),
+        final=order.stage in FINAL,
         here=f"/account/orders/{order.id}",
     )
 

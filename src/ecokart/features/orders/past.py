@@ -8,10 +8,11 @@ import msgspec
 
 from ecokart.core.errors import Conflict
 from ecokart.core.money import Money
+from ecokart.core.payments import PaymentState
 from ecokart.core.transaction import Transaction
 from ecokart.features.catalog import service as catalog
-from ecokart.features.orders.events import OrderImported
-from ecokart.features.orders.model import ORDERS, Order, OrderLine, Status, Step
+from ecokart.features.orders import history
+from ecokart.features.orders.model import ORDERS, Order, OrderLine, OrderPayment, Stage, Step
 from ecokart.features.orders.taxes import tax_lines
 
 
@@ -47,8 +48,7 @@ async def take_over(tx: Transaction, past: PastOrder) -> bool:
     for line in past.lines:
         catalog.restock(tx, line.sku, line.quantity)
         catalog.sell(tx, line.sku, line.quantity, reserved=False)
-    tx.add(ORDERS, _completed(past))
-    tx.emit(OrderImported(order_id=past.id))
+    history.take_over(tx, _completed(past))
     return True
 
 
@@ -71,8 +71,9 @@ def _completed(past: PastOrder) -> Order:
         shipping=free,
         total=goods,
         taxes=tax_lines("", [(line.tax, line.total) for line in past.lines], free),
-        status=Status.COMPLETED,
-        steps=(Step(Status.COMPLETED, past.placed_at),),
+        stage=Stage.COMPLETED,
+        steps=(Step(Stage.COMPLETED, past.placed_at),),
+        payment=OrderPayment(state=PaymentState.CAPTURED, captured=goods, refunded=free),
         placed_at=past.placed_at,
         source=past.source,
         reference=past.reference,

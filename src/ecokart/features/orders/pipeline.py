@@ -1,47 +1,153 @@
-"""An order's whole way after it is placed, top to bottom.
+"""An order's whole way after it is placed, top to bottom: authorise, pick, capture, ship, complete.
 
-Each step is a reaction to the fact before it. A step that runs twice finds the order further on and
-does nothing: the state is the mark. Payment, picking and shipping will stand between these.
+`reserve` came before: the stock was taken in the commit that placed the order, or there is no order.
+The mail that confirms it goes beside this way (`jobs`), so that no mail server holds up a parcel.
+
+What only touches records goes as far as it can in one commit; what calls the payment provider is a
+job of its own, whose key at the provider makes twice as good as once. A step that runs again finds the
+order further on and does nothing: the stage is the mark. The undo of every step that was taken is
+`service.fail`, or `service.call_off`: stock back, money let go or given back, and the buyer hears of it.
+
+| step      | outside call         | tried for        | when it fails for good            |
+|-----------|----------------------|------------------|-----------------------------------|
+| authorise | begin, look          | see `payments`   | FAILED; stock back                |
+| pick      |                      |                  |                                   |
+| capture   | capture              | 8 times, 10 min  | FAILED; stock back, money let go  |
+| ship      |                      |                  |                                   |
+| complete  |                      |                  |                                   |
 """
 
 from __future__ import annotations
 
 from ecokart.core.events import on
+from ecokart.core.money import Money
+from ecokart.core.payments import PaymentRefused, PaymentState
 from ecokart.core.ports import Ports
+from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction, transact
-from ecokart.features.orders.events import OrderCompleted, OrderPlaced, OrderProcessing
-from ecokart.features.orders.model import ORDERS, NoSuchOrder, Order, Status
+from ecokart.features.orders import service
+from ecokart.features.orders.events import (
+    CaptureNeeded,
+    OrderAuthorised,
+    OrderCaptured,
+    OrderCompleted,
+    OrderPicked,
+    OrderPlaced,
+    OrderShipped,
+    PaymentNeeded,
+)
+from ecokart.features.orders.history import record
+from ecokart.features.orders.model import ORDERS, Method, NoSuchOrder, Order, Stage
+
+# 1. Authorise. Undo: what is held is let go (`paying.let_go`).
 
 
 @on(OrderPlaced)
-async def begin(ports: Ports, event: OrderPlaced) -> None:
-    """PENDING → PROCESSING: from here on it can't be cancelled. Undo: none is needed yet."""
-    await transact(ports, _begin, event.order_id)
+async def authorise(ports: Ports, event: OrderPlaced) -> None:
+    """PLACED → AUTHORISED at once for an invoice; a transfer is waited for; the rest is asked of the provider."""
+    await transact(ports, _authorise, event.order_id, ports.terms)
 
 
-@on(OrderProcessing)
-async def complete(ports: Ports, event: OrderProcessing) -> None:
-    """PROCESSING → COMPLETED: the goods go out with the invoice."""
-    await transact(ports, _complete, event.order_id)
+async def _authorise(tx: Transaction, order_id: str, terms: Terms) -> None:
+    order = await _in(tx, order_id, Stage.PLACED)
+    if order is None:
+        return
+    if order.payment.method.online:
+        tx.emit(PaymentNeeded(order_id=order_id))
+    elif order.payment.method is Method.INVOICE:
+        authorised(tx, order, terms)
 
 
-async def _begin(tx: Transaction, order_id: str) -> None:
-    if await _advance(tx, order_id, Status.PENDING, Status.PROCESSING):
-        tx.emit(OrderProcessing(order_id=order_id))
+def authorised(tx: Transaction, order: Order, terms: Terms, captured: Money | None = None) -> Order:
+    """The money is sure: on with the order. `captured` of it is ours already."""
+    fact = OrderAuthorised(order_id=order.id, source=order.source, captured=captured)
+    order = record(tx, order, fact)
+    return picked(tx, order, terms) if terms.fulfilment == "automatic" else order
 
 
-async def _complete(tx: Transaction, order_id: str) -> None:
-    if await _advance(tx, order_id, Status.PROCESSING, Status.COMPLETED):
-        tx.emit(OrderCompleted(order_id=order_id))
+# 2. Pick. Undo: the pieces go back to the stock.
 
 
-async def _advance(tx: Transaction, order_id: str, before: Status, after: Status) -> Order | None:
-    """Take the order a step further if it is where the step begins; else this was done already."""
+def picked(tx: Transaction, order: Order, terms: Terms) -> Order:
+    """AUTHORISED → PICKED: the goods are packed, and the money that is held is taken."""
+    order = record(tx, order, OrderPicked(order_id=order.id, source=order.source))
+    if order.payment.state is PaymentState.AUTHORISED:
+        tx.emit(CaptureNeeded(order_id=order.id))
+        return order
+    return captured(tx, order, terms)
+
+
+# 3. Capture, when the parcel is ready. Undo: a refund.
+
+
+async def give_up_capture(ports: Ports, event: CaptureNeeded, why: str) -> None:
+    """The money can't be taken: the parcel stays here."""
+    await transact(ports, _fail, event.order_id, why)
+
+
+@on(CaptureNeeded, lane="payments", timeout_seconds=20, give_up=give_up_capture)
+async def capture(ports: Ports, event: CaptureNeeded) -> None:
+    """PICKED → CAPTURED at the provider, under a key that every attempt shares."""
+    order = await service.any_one(ports.records, event.order_id)
+    if order.stage is not Stage.PICKED:
+        return
+    try:
+        payment = await ports.payments.capture(
+            order.payment.reference, order.total, key=f"{order.id}.capture"
+        )
+    except PaymentRefused as refused:
+        await give_up_capture(ports, event, refused.detail)
+    else:
+        await transact(ports, _captured, order.id, payment.captured, ports.terms)
+
+
+async def _captured(tx: Transaction, order_id: str, came: Money, terms: Terms) -> None:
+    if order := await _in(tx, order_id, Stage.PICKED):
+        captured(tx, order, terms, came)
+
+
+def captured(tx: Transaction, order: Order, terms: Terms, came: Money | None = None) -> Order:
+    """PICKED → CAPTURED: the money came, or had come before, or the invoice goes with the parcel."""
+    order = record(tx, order, OrderCaptured(order_id=order.id, source=order.source, captured=came))
+    return shipped(tx, order, terms) if terms.fulfilment == "automatic" else order
+
+
+# 4. Ship. Undo: there is none; goods come back by the customer's right to withdraw.
+
+
+def shipped(
+    tx: Transaction,
+    order: Order,
+    terms: Terms,
+    *,
+    carrier: str = "",
+    tracking: str = "",
+    url: str = "",
+) -> Order:
+    """CAPTURED → SHIPPED, and so it is done."""
+    fact = OrderShipped(
+        order_id=order.id, source=order.source, carrier=carrier, tracking=tracking, url=url
+    )
+    return completed(tx, record(tx, order, fact))
+
+
+# 5. Complete.
+
+
+def completed(tx: Transaction, order: Order) -> Order:
+    """SHIPPED → COMPLETED."""
+    return record(tx, order, OrderCompleted(order_id=order.id, source=order.source))
+
+
+async def _fail(tx: Transaction, order_id: str, why: str) -> None:
+    order = await tx.get(ORDERS, order_id)
+    if order and order.allows(Stage.FAILED):
+        service.fail(tx, order, why)
+
+
+async def _in(tx: Transaction, order_id: str, stage: Stage) -> Order | None:
+    """The order if it is where the step begins; else the step was taken already."""
     order = await tx.get(ORDERS, order_id)
     if order is None:
         raise NoSuchOrder(order_id)
-    if order.status is not before:
-        return None
-    order = order.to(after, tx.now)
-    tx.put(ORDERS, order)
-    return order
+    return order if order.stage is stage else None

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
+from ecokart.core.money import Money
 from ecokart.core.ports import Records
 from ecokart.core.records import Cursor, Page
 from ecokart.core.transaction import Transaction
 from ecokart.features.accounts.model import Address
 from ecokart.features.cart import service as cart
 from ecokart.features.catalog import service as catalog
-from ecokart.features.orders.events import OrderCancelled, OrderPlaced
+from ecokart.features.orders import history
+from ecokart.features.orders.events import OrderCancelled, OrderFailed, PaymentUnwanted
 from ecokart.features.orders.model import (
     ORDERS,
+    STATUS,
+    Awaited,
     CartEmpty,
+    Method,
     NoSuchOrder,
     Order,
     OrderLine,
+    OrderPayment,
+    Stage,
     Status,
     Step,
     TooLateToCancel,
@@ -26,14 +34,19 @@ from ecokart.features.orders.model import (
 )
 from ecokart.features.orders.taxes import SHIPPING, tax_lines
 
+# How long a buyer has: to pay at the provider, and until a transfer has come.
+PAYMENT_DUE = timedelta(hours=2)
+PREPAYMENT_DUE = timedelta(days=7)
+
 
 class Buyer(msgspec.Struct, frozen=True):
-    """Who buys, and where it goes. `owner` is a customer's id or `guest:…`."""
+    """Who buys, where it goes, and how it is paid. `owner` is a customer's id or `guest:…`."""
 
     owner: str
     email: str
     address: Address
     language: str
+    method: Method = Method.INVOICE
 
 
 async def place(tx: Transaction, buyer: Buyer) -> Order:
@@ -57,10 +70,7 @@ async def place(tx: Transaction, buyer: Buyer) -> Order:
         )
         for line in bought
     )
-    order = _order(tx, buyer, lines)
-    tx.add(ORDERS, order)
-    tx.emit(OrderPlaced(order_id=order.id))
-    return order
+    return history.place(tx, new_order(tx, buyer, lines, shipping=SHIPPING))
 
 
 async def cancel(tx: Transaction, owner: str | None, order_id: str) -> Order:
@@ -71,14 +81,19 @@ async def cancel(tx: Transaction, owner: str | None, order_id: str) -> Order:
     order = await tx.get(ORDERS, order_id)
     if order is None or not owner or order.owner != owner:
         raise NoSuchOrder
-    if not order.allows(Status.CANCELLED):
+    if order.stage is not Stage.PLACED:
         raise TooLateToCancel
-    for line in order.lines:
-        catalog.restock(tx, line.sku, line.quantity)
-    order = order.to(Status.CANCELLED, tx.now)
-    tx.put(ORDERS, order)
-    tx.emit(OrderCancelled(order_id=order.id))
-    return order
+    return call_off(tx, order, "customer")
+
+
+def call_off(tx: Transaction, order: Order, reason: str) -> Order:
+    """Cancel an order that allows it: its stock is free again, and what is held of money is let go."""
+    return _end(tx, order, OrderCancelled(order_id=order.id, source=order.source, reason=reason))
+
+
+def fail(tx: Transaction, order: Order, reason: str) -> Order:
+    """End an order of which a step can't be done, and undo what went before."""
+    return _end(tx, order, OrderFailed(order_id=order.id, source=order.source, reason=reason))
 
 
 async def one(records: Records, owner: str | None, order_id: str) -> Order:
@@ -98,11 +113,11 @@ async def mine(
     return await records.query(ORDERS, "by_owner", owner, after=after, limit=limit)
 
 
-async def in_status(
-    records: Records, status: Status, *, after: Cursor | None = None, limit: int = 50
+async def in_stage(
+    records: Records, stage: Stage, *, after: Cursor | None = None, limit: int = 50
 ) -> Page[Order]:
-    """Orders of one state, the newest first: the office's view."""
-    return await records.query(ORDERS, "by_status", status.value, after=after, limit=limit)
+    """Orders of one stage, the newest first: the office's view."""
+    return await records.query(ORDERS, "by_stage", stage.value, after=after, limit=limit)
 
 
 async def any_one(records: Records, order_id: str) -> Order:
@@ -113,9 +128,27 @@ async def any_one(records: Records, order_id: str) -> Order:
     return found.value
 
 
-def _order(tx: Transaction, buyer: Buyer, lines: Sequence[OrderLine]) -> Order:
+def statuses(order: Order) -> dict[Status, datetime]:
+    """When the order came to each status of the API; several stages are one of them."""
+    came: dict[Status, datetime] = {}
+    for step in order.steps:
+        came.setdefault(STATUS[step.stage], step.at)
+    return came
+
+
+def new_order(
+    tx: Transaction,
+    buyer: Buyer,
+    lines: Sequence[OrderLine],
+    *,
+    shipping: Money,
+    source: str = "shop",
+    reference: str = "",
+) -> Order:
+    """An order of these lines, of which there is at least one. It isn't stored yet."""
     goods = sum([line.total for line in lines[1:]], lines[0].total)
-    shipping = SHIPPING
+    nothing = Money(0, goods.currency)
+    awaits, due_at = _awaited(buyer.method, tx.now)
     return Order(
         id=new_order_id(tx.now, tx.new_id()),
         owner=buyer.owner,
@@ -129,6 +162,28 @@ def _order(tx: Transaction, buyer: Buyer, lines: Sequence[OrderLine]) -> Order:
         taxes=tax_lines(
             buyer.address.country, [(line.tax, line.total) for line in lines], shipping
         ),
-        steps=(Step(Status.PENDING, tx.now),),
+        steps=(Step(Stage.PLACED, tx.now),),
+        payment=OrderPayment(method=buyer.method, captured=nothing, refunded=nothing),
+        awaits=awaits,
+        due_at=due_at,
         placed_at=tx.now,
+        source=source,
+        reference=reference,
     )
+
+
+def _awaited(method: Method, now: datetime) -> tuple[Awaited | None, datetime | None]:
+    """What an order that is paid so waits for from the beginning, and until when."""
+    if method is Method.INVOICE:
+        return None, None
+    if method is Method.PREPAYMENT:
+        return Awaited.PREPAYMENT, now + PREPAYMENT_DUE
+    return Awaited.PAYMENT, now + PAYMENT_DUE
+
+
+def _end(tx: Transaction, order: Order, fact: OrderCancelled | OrderFailed) -> Order:
+    for line in order.lines:
+        catalog.restock(tx, line.sku, line.quantity)
+    if order.payment.method.online:
+        tx.emit(PaymentUnwanted(order_id=order.id))
+    return history.record(tx, order, fact)
