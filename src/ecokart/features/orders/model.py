@@ -180,7 +180,8 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `owner` is who placed it: a customer's id, `guest:…`, `partner:…`, or None where nobody knows.
+    """An order. `owner` is who placed it: a customer's id, `guest:…`, `partner:<partner id>:<its
+    customer>`, or None where nobody knows.
 
     Totals are gross; `taxes` says what is in them. `source` is where it was placed and `reference` names
     it there; `country` is where it went as that source writes it, for orders whose address isn't known.
@@ -207,6 +208,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     refunds: tuple[Refund, ...] = ()
     placed_at: datetime
     source: str = "shop"
+    partner_id: str | None = None
     reference: str = ""
     facts: int = 1
 
@@ -267,6 +269,7 @@ ORDERS = Table(
     indexes={
         "by_owner": ("owner", "-placed_at"),
         "by_stage": ("stage", "-placed_at"),
+        "by_partner": ("partner_id", "-placed_at"),
         "by_due": ("awaits", "due_at"),
     },
     shape=3,

@@ -143,6 +143,7 @@ def new_order(
     *,
     shipping: Money,
     source: str = "shop",
+    partner_id: str | None = None,
     reference: str = "",
 ) -> Order:
     """An order of these lines, of which there is at least one. It isn't stored yet."""
@@ -168,6 +169,7 @@ def new_order(
         due_at=due_at,
         placed_at=tx.now,
         source=source,
+        partner_id=partner_id,
         reference=reference,
     )
 
