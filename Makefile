@@ -45,7 +45,7 @@ simulate: .venv/dev.stamp ## Seeded shoppers over faulty engines (SEEDS=100)
 
 lock: .venv/dev.stamp ## Compile requirements/ from pyproject.toml again (UPGRADE=1 takes the newest)
 	$(LOCK) --extra build --output-file requirements/run.txt
-	$(LOCK) --extra build --extra dev --extra postgresql --extra redis --extra aws --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(LOCK) --extra build --extra dev --extra postgresql --extra redis --extra aws --extra stripe --constraint requirements/run.txt --output-file requirements/dev.txt
 
 clean: ## Remove .venv and every cache, never data/
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
