@@ -18,6 +18,7 @@ from ecokart.core.clock import Clock
 from ecokart.core.payments import Payments
 from ecokart.core.ports import Cache, Live, Mail, Ports, Queue, Records
 from ecokart.core.records import Table
+from ecokart.core.targets import Targets
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
@@ -26,6 +27,7 @@ from ecokart.engines.payments_scripted import ScriptedPayments
 from ecokart.engines.payments_scripted_book import PRETEND_NOTICES, PRETEND_PAYMENTS
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
+from ecokart.engines.targets_http import HttpTargets
 from ecokart.settings import BadSetting, Settings, called, shown, unusable
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def open_engines(settings: Settings, tables: Iterable[Table[Any]], clock: Clock)
         live=open_live(settings.live_url),
         mail=open_mail(settings),
         payments=open_payments(settings, records, clock),
+        targets=open_targets(settings, clock),
         clock=clock,
     )
 
@@ -202,6 +205,12 @@ def open_payments(settings: Settings, records: Records, clock: Clock) -> Payment
 
     openers: Openers[Payments] = {"scripted": (scripted, "scripted:"), "none": (none, "none:")}
     return _open("PAYMENTS_URL", settings.payments_url, openers)
+
+
+def open_targets(settings: Settings, clock: Clock) -> Targets:
+    """What calls partners back, at the ports that the settings name."""
+    ports = [int(port) for port in settings.webhook_ports.split(",")]
+    return HttpTargets(clock, ports=ports, private=settings.webhook_private_targets)
 
 
 def _open(variable: str, url: str, openers: Openers[P]) -> P:

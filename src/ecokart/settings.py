@@ -21,6 +21,7 @@ from msgspec import Meta
 PREFIX = "ECOKART_"
 SHORTEST_SECRET = 32
 ORIGIN = re.compile(r"https?://[^\s/?#@]+")
+PORT = re.compile(r"[1-9][0-9]{0,4}")
 MAILBOX = re.compile(r"[!-?A-~]+@[^\s@.]{1,63}(\.[^\s@.]{1,63})*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -114,6 +115,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 100
     rate_window_seconds: Annotated[Seconds, _about("The window of the rate limit.")] = 300.0
+    partner_rate_limit: Annotated[
+        Count, _about("Requests a minute for each key of a partner that has no limit of its own.")
+    ] = 1000
+    partner_customer_rate_limit: Annotated[
+        Count,
+        _about("Orders a minute for each customer of a partner that has no limit of its own."),
+    ] = 60
+    audit_days: Annotated[
+        Count, _about("How many days it stays known what partners asked of the API.")
+    ] = 365
+    webhook_ports: Annotated[
+        str, _about("The ports that a partner's webhook may have, separated by commas.")
+    ] = "443"
+    webhook_private_targets: Annotated[
+        bool,
+        _about(
+            "Lets webhooks go to private addresses, by plain HTTP and to any port: for tests and"
+            " developers, refused in production."
+        ),
+    ] = False
     max_body_bytes: Annotated[Count, _about("The largest request body that is read.")] = 1_048_576
     request_timeout_seconds: Annotated[
         Seconds, _about("After this long a request is answered with 503.")
@@ -209,6 +230,11 @@ def _check(settings: Settings) -> None:
         if not ORIGIN.fullmatch(origin):
             name = "ALLOWED_ORIGINS" if origin in settings.origins else "PUBLIC_URL"
             raise BadSetting(f"ECOKART_{name} has {origin!r}, but takes https://shop.example.")
+    if settings.production and settings.webhook_private_targets:
+        raise BadSetting("ECOKART_WEBHOOK_PRIVATE_TARGETS is true, which production never takes.")
+    for port in settings.webhook_ports.split(","):
+        if not PORT.fullmatch(port.strip()) or int(port) > 65535:
+            raise BadSetting(f"ECOKART_WEBHOOK_PORTS has {port!r}, but takes ports like 443,8443.")
     if not MAILBOX.fullmatch(parseaddr(settings.mail_from)[1]):
         raise BadSetting(
             f"ECOKART_MAIL_FROM is {settings.mail_from!r}, but takes Shop <shop@shop.example>."

@@ -20,6 +20,7 @@ from ecokart.engines.mail_disk import DiskMail
 from ecokart.engines.payments_none import NoPayments
 from ecokart.engines.queue_records import JOBS, RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
+from ecokart.engines.targets_http import HttpTargets
 from tests.clock import ManualClock
 from tests.contracts.records_kept import NOTES, Note, put_new
 
@@ -29,7 +30,8 @@ async def sound(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Ports]:
     records = SqliteRecords(tmp_path / "records", [NOTES, JOBS], clock)
     queue = RecordsQueue(records, clock)
     mail = DiskMail(tmp_path / "mail", "shop@example.com")
-    yield Ports(records, queue, MemoryCache(), MemoryLive(), mail, NoPayments(), clock)
+    outside = mail, NoPayments(), HttpTargets(clock)
+    yield Ports(records, queue, MemoryCache(), MemoryLive(), *outside, clock)
     await records.close()
 
 

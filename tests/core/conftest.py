@@ -14,6 +14,7 @@ from ecokart.engines.mail_disk import DiskMail
 from ecokart.engines.payments_none import NoPayments
 from ecokart.engines.queue_records import RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
+from ecokart.engines.targets_http import HttpTargets
 from tests.clock import ManualClock
 from tests.core.little_shop import TABLES, Start
 
@@ -32,6 +33,7 @@ async def start(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Start]:
             MemoryLive(),
             DiskMail(tmp_path / "mail", "shop@example.com"),
             NoPayments(),
+            HttpTargets(clock),
             clock,
         )
 

@@ -21,6 +21,7 @@ from ecokart.core.events import OutboxEntry
 from ecokart.core.payments import Payments
 from ecokart.core.port import Port
 from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
+from ecokart.core.targets import Targets
 from ecokart.core.terms import Terms
 
 
@@ -265,6 +266,7 @@ class Ports:
     live: Live
     mail: Mail
     payments: Payments
+    targets: Targets
     clock: Clock
     terms: Terms = field(default_factory=Terms)
     new_id: Callable[[], str] = new_id
@@ -272,5 +274,6 @@ class Ports:
 
     async def close(self) -> None:
         """Close every engine, the records last: others may keep their own things in them."""
-        for port in (self.payments, self.mail, self.live, self.cache, self.queue, self.records):
+        outside = (self.targets, self.payments, self.mail, self.live, self.cache, self.queue)
+        for port in (*outside, self.records):
             await port.close()
