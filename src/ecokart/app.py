@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any
@@ -25,6 +26,8 @@ from ecokart.features.cart import service as cart
 from ecokart.features.catalog import api as catalog_api
 from ecokart.features.catalog import demo as catalog_demo
 from ecokart.features.catalog.shelf import Shelf
+from ecokart.features.partners.api import PartnerGate, PartnerLimits
+from ecokart.features.partners.audit import AuditTrail
 from ecokart.features.storefront.pages import Fragments, ShopFrame
 from ecokart.opening import open_engines
 from ecokart.rooms import FEATURES_WITH_PAGES, JOB_MODULES, TABLES, Service, endpoints
@@ -38,7 +41,7 @@ from ecokart.web.metrics import Metrics
 from ecokart.web.openapi import Description
 from ecokart.web.origin import OriginRule
 from ecokart.web.pages import Frame, Templates, error_page
-from ecokart.web.routing import Authenticator, RouteLimit, Router
+from ecokart.web.routing import Authenticator, KeyGate, RouteLimit, Router
 
 
 def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
@@ -64,6 +67,7 @@ class Application:
     shelf: Shelf
     router: Router
     metrics: Metrics
+    trail: AuditTrail
     asgi: ASGIApp
     background: Background
 
@@ -84,6 +88,7 @@ class Application:
         tasks = [
             asyncio.create_task(self.shelf.keep_fresh()),
             asyncio.create_task(self.metrics.keep_fresh(self.ports)),
+            asyncio.create_task(self.trail.keep_writing()),
         ]
         works = {Background.WORK: self.worker.run, Background.HANDING_ON: self.worker.hand_on}
         work = asyncio.create_task(works[self.background]()) if self.background in works else None
@@ -97,6 +102,7 @@ class Application:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await self.trail.end()
             await self.ports.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -118,9 +124,11 @@ def create(
 ) -> Application:
     """The shop over these ports, or a service of it. `several`: others answer at the same port too."""
     shelf, metrics = Shelf(ports), Metrics(several=several)
+    trail = AuditTrail(ports, timedelta(days=settings.audit_days))
     worker = Worker(ports, Reactions(JOB_MODULES))
     router = Router(endpoints(service))
-    authenticator = accounts_api.AccountAuthenticator()
+    limit = Limit(settings.rate_limit, settings.rate_window_seconds)
+    authenticator, gate = accounts_api.AccountAuthenticator(), PartnerGate(trail, limit)
     templates = Templates(FEATURES_WITH_PAGES, settings.data_dir / "templates")
     provided: dict[type, Any] = {
         Ports: ports,
@@ -130,8 +138,12 @@ def create(
         Reactions: worker.reactions,
         Tokens: Tokens(settings.secret),
         Authenticator: authenticator,
-        Description: Description(router.endpoints, settings.public_url, authenticator),
-        RouteLimit: RouteLimit(Limit(settings.rate_limit, settings.rate_window_seconds)),
+        KeyGate: gate,
+        PartnerLimits: PartnerLimits(
+            settings.partner_rate_limit, settings.partner_customer_rate_limit
+        ),
+        Description: Description(router.endpoints, settings.public_url, authenticator, PartnerGate),
+        RouteLimit: RouteLimit(limit),
         AtSignIn: AtSignIn(cart.merge),
         Templates: templates,
         Fragments: Fragments(shelf, templates),
@@ -156,7 +168,7 @@ def create(
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    return Application(settings, ports, worker, shelf, router, metrics, edge, background)
+    return Application(settings, ports, worker, shelf, router, metrics, trail, edge, background)
 
 
 async def seed(ports: Ports) -> None:

@@ -29,13 +29,16 @@ from ecokart.features.orders import jobs as orders_jobs
 from ecokart.features.orders import pages as orders_pages
 from ecokart.features.orders import paying, pipeline
 from ecokart.features.orders.model import ORDERS
+from ecokart.features.partners import api as partners_api
+from ecokart.features.partners.audit import AUDIT
+from ecokart.features.partners.model import KEY_USES, PARTNERS
 from ecokart.features.storefront import pages as storefront_pages
 from ecokart.opening import JOBS, PRETEND_NOTICES, PRETEND_PAYMENTS
 from ecokart.web import assets, health, openapi, reference
 from ecokart.web.routing import Endpoint, Routes
 
 TABLES = (
-    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS,
+    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, PARTNERS, KEY_USES, AUDIT,
     MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
 JOB_MODULES = (pipeline, paying, orders_jobs, cart_jobs)
@@ -54,7 +57,13 @@ class Service(StrEnum):
 
 ROUTES: dict[Service, tuple[Routes, ...]] = {
     Service.PRODUCT: (catalog_api.routes, storefront_pages.routes),
-    Service.CHECKOUT: (cart_api.routes, orders_api.routes, cart_pages.routes, orders_pages.routes),
+    Service.CHECKOUT: (
+        cart_api.routes,
+        orders_api.routes,
+        partners_api.routes,
+        cart_pages.routes,
+        orders_pages.routes,
+    ),
     Service.USER: (accounts_api.routes, accounts_pages.routes),
     Service.ANALYTICS: (admin_pages.routes,),
     Service.WORK: (),

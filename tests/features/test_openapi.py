@@ -15,6 +15,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from ecokart.features.accounts.api import AccountAuthenticator
+from ecokart.features.partners.api import PartnerGate
 from ecokart.rooms import endpoints
 from ecokart.web.openapi import Description
 from ecokart.web.responses import encode_json
@@ -25,7 +26,7 @@ from tests.shop import Shop, running_shop
 ROOT = Path(__file__).parents[2]
 PUBLIC_URL = "https://shop.example"
 ENDPOINTS = endpoints()
-DESCRIPTION = Description(ENDPOINTS, PUBLIC_URL, AccountAuthenticator())
+DESCRIPTION = Description(ENDPOINTS, PUBLIC_URL, AccountAuthenticator(), PartnerGate)
 DOCUMENT: dict[str, Any] = json.loads(encode_json(DESCRIPTION.document))
 OPERATIONS = {
     f"{method.upper()} {path}": operation

@@ -49,6 +49,7 @@ class Unauthenticated(Problem):
     """Please sign in first."""
 
     status = 401
+    challenge: ClassVar[str] = "Bearer"  # how to, in WWW-Authenticate (RFC 9110, 11.6.1)
 
 
 class Forbidden(Problem):

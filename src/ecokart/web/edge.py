@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ecokart.core.clock import new_id
-from ecokart.core.errors import Problem, TooLarge, TooMany
+from ecokart.core.errors import Problem, TooLarge, TooMany, Unauthenticated
 from ecokart.core.events import actor, cause
 from ecokart.web.cors import Cors
 from ecokart.web.logs import LogWriter, RequestLine
@@ -101,6 +101,9 @@ class Edge:
         scope["request_id"], scope["secure"] = request_id, self._secure
         scope["provided"], scope["endpoint"] = self._provided, None
         scope["header_map"], scope["timeout_seconds"] = headers, self._timeout_seconds
+        # What a route adds to its answer whichever it is, a problem too, and who wants to hear of it.
+        more: list[tuple[bytes, bytes]] = []
+        scope["answer_headers"], scope["answered"] = more, None
         status, size = 0, 0
 
         async def answer(message: Message) -> None:
@@ -110,7 +113,7 @@ class Edge:
                 ours = self._document_headers if _is_document(given) else self._data_headers
                 cors = self._cors.headers(headers.get(b"origin"))
                 request_id_header = (b"x-request-id", request_id.encode())
-                message["headers"] = [*given, *ours, *cors, request_id_header]
+                message["headers"] = [*given, *ours, *cors, *more, request_id_header]
             else:
                 size += len(message.get("body", b""))
             await send(message)
@@ -133,7 +136,10 @@ class Edge:
             problem = TimedOut() if late else _as_problem(error)
             await self._problem(problem, scope, receive, answer)
         finally:
-            self._note(scope, status, size, request_id, perf_counter() - started)
+            seconds = perf_counter() - started
+            self._note(scope, status, size, request_id, seconds)
+            if answered := scope["answered"]:
+                answered(status, seconds)
 
     def _bounded(self, receive: Receive, headers: dict[bytes, bytes]) -> Receive:
         most = self._max_body_bytes
@@ -169,8 +175,8 @@ class Edge:
             response.headers["retry-after"] = str(error.retry_after_seconds)
         if isinstance(error, MethodNotAllowed):
             response.headers["allow"] = ", ".join(error.allowed)
-        if error.status == 401:
-            response.headers["www-authenticate"] = "Bearer"
+        if isinstance(error, Unauthenticated):
+            response.headers["www-authenticate"] = error.challenge
         response.headers["cache-control"] = "no-store"
         await response(scope, receive, send)
 

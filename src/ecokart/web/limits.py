@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from typing import NamedTuple
 
 from ecokart.core.errors import TooMany
 from ecokart.core.ports import Cache
@@ -16,31 +17,43 @@ from ecokart.core.ports import Cache
 MOST_REMEMBERED = 100_000
 
 
+class Left(NamedTuple):
+    """How many more requests fit into the window, which ends in `reset_seconds`."""
+
+    requests: int
+    reset_seconds: int
+
+
 class Limit:
     """At most `most` requests of a name in any `window_seconds`, by all processes of a cache together."""
 
     def __init__(self, most: int, window_seconds: float) -> None:
-        self._most, self._window_seconds = most, window_seconds
+        self.most, self.window_seconds = most, window_seconds
         # What names had in the window before this one. It is over, so each is asked for only once.
         self._window, self._before = -1, dict[str, int]()
 
-    async def take(self, cache: Cache, name: str) -> None:
-        """Count one request of `name`, in one round trip. Raises `TooMany` with when one fits again."""
-        length = self._window_seconds
+    async def take(self, cache: Cache, name: str) -> Left:
+        """Count one request of `name`, in one round trip; says how many more fit.
+
+        Raises `TooMany` with when one fits again.
+        """
+        length = self.window_seconds
         window, elapsed = divmod(time.time(), length)
         now, before = await self._counts(cache, f"limit:{name}", int(window))
-        if now > self._most:
+        if now > self.most:
             raise TooMany(retry_after_seconds=math.ceil(length - elapsed))
-        if before and now + before * (1 - elapsed / length) > self._most:
+        counted = now + before * (1 - elapsed / length)
+        if before and counted > self.most:
             # The window before fades; at this moment it has faded far enough for one more.
-            fits_at = length * (now + before - self._most) / before
+            fits_at = length * (now + before - self.most) / before
             raise TooMany(retry_after_seconds=max(1, math.ceil(fits_at - elapsed)))
+        return Left(int(self.most - counted), math.ceil(length - elapsed))
 
     async def _counts(self, cache: Cache, key: str, window: int) -> tuple[int, int]:
         """Of this window, with the request that is counted now, and of the one before."""
         if window != self._window or len(self._before) >= MOST_REMEMBERED:
             self._window, self._before = window, {}
-        counting = cache.increment(f"{key}:{window}", ttl_seconds=2 * self._window_seconds)
+        counting = cache.increment(f"{key}:{window}", ttl_seconds=2 * self.window_seconds)
         if (before := self._before.get(key)) is not None:
             return await counting, before
         now, counted = await asyncio.gather(counting, cache.get(f"{key}:{window - 1}"))

@@ -40,7 +40,7 @@ from ecokart.web.requests import (
     UnsupportedMediaType,
 )
 from ecokart.web.responses import Ready, encode_json
-from ecokart.web.routing import Access, Authenticator, Endpoint, Routes
+from ecokart.web.routing import Access, Authenticator, Endpoint, KeyGate, Routes
 from ecokart.web.watch import TimedOut
 
 routes = Routes("Description")
@@ -51,6 +51,7 @@ SECURITY: dict[Access, list[Json]] = {
     Access.ANYONE: [*_SIGNED_IN, {"guest": []}, {}],
     Access.CUSTOMER: _SIGNED_IN,
     Access.ADMIN: _SIGNED_IN,
+    Access.PARTNER: [{"apiKey": []}],
 }
 
 
@@ -68,10 +69,11 @@ class Description:
         endpoints: Iterable[Endpoint],
         public_url: str,
         authenticator: Authenticator,
+        gate: type[KeyGate],
     ) -> None:
         self.endpoints = [endpoint for endpoint in endpoints if endpoint.gives]
         self._public_url = public_url
-        self._refusals = authenticator.refusals
+        self._refusals, self._refused_keys = authenticator.refusals, gate.refusals
 
     @cached_property
     def ready(self) -> Ready:
@@ -109,7 +111,9 @@ class Description:
             kinds.append(Invalid)
         if endpoint.limited:
             kinds.append(TooMany)
-        if endpoint.access is not Access.PUBLIC:
+        if endpoint.access is Access.PARTNER:
+            kinds += self._refused_keys
+        elif endpoint.access is not Access.PUBLIC:
             kinds += self._refusals
         if endpoint.access in (Access.CUSTOMER, Access.ADMIN):
             kinds.append(Unauthenticated)
@@ -136,7 +140,7 @@ class Description:
             "operationId": _camel(endpoint.run.__name__),
             "tags": [endpoint.tag],
             "summary": endpoint.summary,
-            "description": endpoint.description,
+            "description": _about(endpoint),
             "security": SECURITY[endpoint.access],
             "parameters": [*_parameters(endpoint, example)],
         }
@@ -204,6 +208,12 @@ def _query_fields(query: Any) -> Json:
     }
 
 
+def _about(endpoint: Endpoint) -> str:
+    """What the handler says of itself, and what a key must be good for."""
+    needs = f"Takes a key with the scope `{endpoint.scope}`." if endpoint.scope else ""
+    return "\n\n".join(filter(None, [endpoint.description, needs]))
+
+
 def _answer(endpoint: Endpoint, status: int, kind: Any, example: Json) -> Json:
     headers = ["X-Request-ID"]
     if 304 in endpoint.gives:
@@ -212,6 +222,8 @@ def _answer(endpoint: Endpoint, status: int, kind: Any, example: Json) -> Json:
         headers.append("Idempotent-Replayed")
     if endpoint.new_guests:
         headers.append("Set-Cookie")
+    if endpoint.access is Access.PARTNER:
+        headers += ["RateLimit-Policy", "RateLimit"]
     answer: Json = {"description": HTTPStatus(status).phrase, "headers": _headers(headers)}
     if kind is not None:
         content = {"schema": _reference(kind), "example": example.get("answer")}

@@ -17,7 +17,8 @@ beside an ISO 4217 currency. Lists come in pages: `nextCursor` of one is the `cu
 
 **Who asks.** `POST /auth/register` and `POST /auth/login` give a token, which goes into
 `Authorization: Bearer …` and holds for seven days. Guests need none: the first thing they put into
-their cart brings the cookie `ecokart_guest`, and who sends that has the cart and its orders.
+their cart brings the cookie `ecokart_guest`, and who sends that has the cart and its orders. Partners'
+programs send their key as `X-API-Key`; what is left of its limits stands in every answer.
 
 **What goes wrong** is told as a problem document (RFC 9457). Its `code` is stable, its sentences are for
 people. `errors` names fields; `requestId` finds the request in our log. An unknown address answers 404
@@ -45,6 +46,12 @@ SCHEMES: Json = {
         "in": "cookie",
         "name": GUEST_COOKIE,
         "description": "Comes with the first article that a guest puts into the cart.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "A partner's key, which the shop's office issues.",
     },
 }
 
@@ -86,6 +93,19 @@ HEADERS: Json = {
     "Idempotent-Replayed": {
         "description": "`true` where this is the first answer, sent again.",
         "schema": TEXT | {"enum": ["true"]},
+    },
+    "RateLimit-Policy": {
+        "required": True,
+        "description": "The limits that were counted: `q` requests in any `w` seconds, for each `key` and"
+        " each `customer`.",
+        "schema": TEXT,
+        "example": '"key";q=1000;w=60',
+    },
+    "RateLimit": {
+        "required": True,
+        "description": "`r` more requests fit into that limit's window, which ends in `t` seconds.",
+        "schema": TEXT,
+        "example": '"key";r=998;t=42',
     },
     "Set-Cookie": {
         "description": f"`{GUEST_COOKIE}` for a guest who has none yet.",

@@ -169,6 +169,8 @@ def _answer(code: str, answer: Json) -> Answer:
 def _access(security: list[Json]) -> str:
     if not security:
         return "For everybody"
+    if {"apiKey": []} in security:
+        return "For partners"
     return "For guests and customers" if {} in security else "For customers"
 
 
@@ -181,7 +183,9 @@ def _curl(document: Json, method: str, path: str, operation: Json, parameters: l
     query = "&".join(f"{name}={value}" for name, value in asked.items())
     url = document["servers"][0]["url"] + path + (f"?{query}" if query else "")
     lines = [f"curl {'' if method == 'GET' else f'-X {method} '}{shlex.quote(url)}"]
-    if operation["security"]:
+    if {"apiKey": []} in operation["security"]:
+        lines.append('-H "X-API-Key: $API_KEY"')
+    elif operation["security"]:
         lines.append('-H "Authorization: Bearer $TOKEN"')
     lines += [
         f"-H '{p['name']}: {p['example']}'" for p in parameters if p["name"] == "Idempotency-Key"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -80,6 +81,14 @@ class Request(StarletteRequest):
         text = self.scope["query_string"]
         return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True)) if text else {}
 
+    def add_header(self, name: bytes, value: str) -> None:
+        """Let the answer carry this, whichever it is: a problem too."""
+        self.scope["answer_headers"].append((name, value.encode()))
+
+    def when_answered(self, hear: Callable[[int, float], None]) -> None:
+        """Let `hear` know the answer's status and how many seconds it took."""
+        self.scope["answered"] = hear
+
     @property
     def request_id(self) -> str:
         return cast(str, self.scope["request_id"])
@@ -143,8 +152,9 @@ _SENTENCES = {
     r"Expected `(\w+)(?: \| null)?`, got `(\w+)`": "Takes {0}, not {1}.",
     r"Expected `(?:int|float)` >= (.+)": "Takes {0} or more.",
     r"Expected `(?:int|float)` <= (.+)": "Takes {0} or less.",
-    r"Expected `str` of length >= 1": "This is needed.",
+    r"Expected `(?:str|array)` of length >= 1": "This is needed.",
     r"Expected `str` of length >= (\d+)": "Takes {0} characters or more.",
     r"Expected `str` of length <= (\d+)": "Takes {0} characters or less.",
+    r"Expected `array` of length <= (\d+)": "Takes {0} entries or fewer.",
     r"Invalid enum value (.+)": "{0} is none of the values this takes.",
 }

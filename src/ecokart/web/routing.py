@@ -39,6 +39,7 @@ class Access(StrEnum):
     ANYONE = "anyone"  # guests and customers alike
     CUSTOMER = "customer"
     ADMIN = "admin"
+    PARTNER = "partner"  # a program, by its API key
 
 
 class MethodNotAllowed(Problem):
@@ -64,6 +65,19 @@ class Authenticator(ABC):
         """Who sends the request; a proof that doesn't hold is refused."""
 
 
+class KeyGate(ABC):
+    """Lets programs in by their API key. `app.py` provides the one that knows the partners.
+
+    `refusals` are the problems of those who stay outside.
+    """
+
+    refusals: tuple[type[Problem], ...] = ()
+
+    @abstractmethod
+    async def admit(self, request: Request, scope: str) -> Visitor:
+        """Who sends the request, if its key may be used for `scope`."""
+
+
 class RouteLimit(msgspec.Struct, frozen=True):
     """The limit an address has on each route that is declared `limited`."""
 
@@ -78,6 +92,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[..., Awaitable[Response]]
     page: bool = False
     access: Access = Access.PUBLIC
+    scope: str = ""
     takes: Any = None
     decode: Callable[[bytes], Any] | None = None
     query: Any = None
@@ -107,10 +122,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         await response(scope, receive, send)
 
     async def _admit(self, request: Request) -> None:
-        # The base class by name: `app.py` provides its subclass under it.
-        request.visitor = visitor = await request.use(Authenticator).visitor(request)  # type: ignore[type-abstract]
+        # The base classes by name: `app.py` provides their subclasses under it.
+        if self.access is Access.PARTNER:
+            visitor = await request.use(KeyGate).admit(request, self.scope)  # type: ignore[type-abstract]
+        else:
+            visitor = await request.use(Authenticator).visitor(request)  # type: ignore[type-abstract]
+        request.visitor = visitor
         actor.set(visitor.actor)
-        if self.access is Access.ANYONE:
+        if self.access in (Access.ANYONE, Access.PARTNER):
             return
         if not visitor.customer_id:
             raise Unauthenticated
@@ -149,6 +168,7 @@ class Routes:
         gives: Mapping[int, Any] | None = None,
         problems: tuple[type[Problem], ...] = (),
         access: Access | None = None,
+        scope: str = "",
         limited: str = "",
         idempotent: bool = False,
         new_guests: bool = False,
@@ -156,7 +176,7 @@ class Routes:
         """Declare a route. The handler gets the request, the path's parameters, `query` and `body`.
 
         `limited` names the bucket in which an address's requests are counted; `new_guests` says that
-        who comes without a name gets a guest's cookie.
+        who comes without a name gets a guest's cookie. `scope` is what a partner's key must be good for.
         """
 
         def declare(handler: Handler) -> Handler:
@@ -168,6 +188,7 @@ class Routes:
                     run=handler,
                     page=self._page,
                     access=access or self._access,
+                    scope=scope,
                     takes=takes,
                     decode=msgspec.json.Decoder(takes).decode if takes else None,
                     query=query,

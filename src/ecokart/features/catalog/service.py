@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -55,11 +56,23 @@ async def offer(tx: Transaction, *, sku: str = "", product_id: str = "") -> Offe
         stock = await tx.get(STOCK, sku)
         product_id = stock.product_id if stock else ""
     product = await tx.get(PRODUCTS, product_id) if product_id else None
-    if product is None or not product.active:
+    if product is None:
         raise NoSuchProduct(sku=sku) if sku else NoSuchProduct(productId=product_id)
+    return offer_of(product, sku)
+
+
+def offer_of(product: Product, sku: str = "") -> Offer:
+    """The product's article with this SKU, or its only one where none is named.
+
+    Raises `NoSuchProduct` and `ChoiceNeeded`.
+    """
+    if not product.active:
+        raise NoSuchProduct(sku=sku) if sku else NoSuchProduct(productId=product.id)
     if not sku and len(product.variants) > 1:
         raise ChoiceNeeded(skus=[variant.sku for variant in product.variants])
-    variant = next((v for v in product.variants if v.sku == sku), product.variants[0])
+    variant = next((v for v in product.variants if not sku or v.sku == sku), None)
+    if variant is None:
+        raise NoSuchProduct(sku=sku)
     return Offer(
         product.id,
         variant.sku,
@@ -107,6 +120,12 @@ async def product(tx: Transaction, product_id: str) -> Product:
     if found is None:
         raise NoSuchProduct(productId=product_id)
     return found
+
+
+async def products(tx: Transaction, product_ids: Collection[str]) -> dict[str, Product]:
+    """Those of these products that there are, by their ids, asked for all at once."""
+    found = await asyncio.gather(*[tx.get(PRODUCTS, product_id) for product_id in product_ids])
+    return {product.id: product for product in found if product}
 
 
 async def stock_of(tx: Transaction, sku: str) -> Stock:
