@@ -11,22 +11,20 @@ import pytest
 import uvloop
 
 from ecokart.core.clock import Clock
-from ecokart.core.ports import Cache, Live, Mail, Queue, Records
+from ecokart.core.ports import Cache, Live, Queue, Records
 from ecokart.core.records import Table
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.cache_redis import RedisCache
 from ecokart.engines.fallback import FallbackCache, FallbackLive
-from ecokart.engines.faulty import Chaos, FaultyCache, FaultyLive, FaultyMail
+from ecokart.engines.faulty import Chaos, FaultyCache, FaultyLive
 from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.live_redis import RedisLive
-from ecokart.engines.mail_disk import DiskMail
 from tests.clock import ManualClock
+from tests.contracts.mailboxes import MAILBOXES, Mailbox
 from tests.contracts.openers import ENGINES
 from tests.contracts.queues import QUEUES, Pair, Passing, QueueEngine
 from tests.contracts.records_kept import TABLES, Storage
 from tests.servers import redis_url
-
-SENDER = "Ecokart <shop@example.com>"
 
 CACHES: dict[str, Callable[[], Cache]] = {
     "memory": MemoryCache,
@@ -39,10 +37,6 @@ LIVES: dict[str, Callable[[], Live]] = {
     "faulty": lambda: FaultyLive(MemoryLive(), Chaos(1)),
     "redis": lambda: RedisLive(redis_url()),
     "fallback": lambda: FallbackLive(RedisLive(redis_url())),
-}
-MAILS: dict[str, Callable[[Path], Mail]] = {
-    "disk": lambda folder: DiskMail(folder, SENDER),
-    "faulty": lambda folder: FaultyMail(DiskMail(folder, SENDER), Chaos(1)),
 }
 
 
@@ -130,6 +124,7 @@ async def live(request: pytest.FixtureRequest) -> AsyncIterator[Live]:
     await live.close()
 
 
-@pytest.fixture(params=sorted(MAILS))
-def mail(request: pytest.FixtureRequest, tmp_path: Path) -> Mail:
-    return MAILS[request.param](tmp_path / "mail")
+@pytest.fixture(params=sorted(MAILBOXES))
+async def mailbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Mailbox]:
+    async with MAILBOXES[request.param](tmp_path / "mail") as mailbox:
+        yield mailbox

@@ -21,6 +21,7 @@ from ecokart.core.records import Table
 from ecokart.doctor import check_tables
 from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.rooms import TABLES
+from tests.mail_servers import USER, SmtpServer, certificate
 from tests.servers import dynamodb_url, own_redis, postgresql_url, redis_url, sqs_url
 
 SECRET = "s" * 32
@@ -98,6 +99,8 @@ async def test_what_must_be_made_first_is_named_with_the_command_that_makes_it(
         ("queue", f"sqs://eu-central-1/shop?endpoint=http://{CLOSED}"),
         ("cache", f"redis://shop:word@{CLOSED}/0"),
         ("live", f"rediss://shop:word@{CLOSED}/0"),
+        ("mail", f"smtp://shop:word@{CLOSED}"),
+        ("mail", f"ses://eu-central-1?endpoint=http://{CLOSED}"),
     ],
 )
 async def test_a_server_that_is_away_is_named_and_no_password(
@@ -141,6 +144,7 @@ async def test_servers_that_hang_are_not_waited_for(tmp_path: Path) -> None:
             ECOKART_QUEUE_URL=f"sqs://eu-central-1/shop?endpoint=http://{address}",
             ECOKART_CACHE_URL=f"redis://{address}/0",
             ECOKART_LIVE_URL=f"redis://{address}/0",
+            ECOKART_MAIL_URL=f"smtp://{address}",
             AWS_ACCESS_KEY_ID="local",
             AWS_SECRET_ACCESS_KEY="local",
         )
@@ -150,7 +154,7 @@ async def test_servers_that_hang_are_not_waited_for(tmp_path: Path) -> None:
             task.cancel()
         await asyncio.gather(*hanging)
     assert perf_counter() - began < 30
-    assert set(found) == {"records", "queue", "cache", "live"}
+    assert set(found) == {"records", "queue", "cache", "live", "mail"}
     for sentence in found.values():
         assert "Is the server overloaded, or a firewall in between?" in sentence
 
@@ -170,6 +174,22 @@ async def test_a_wrong_password_a_wrong_host_and_a_missing_database(tmp_path: Pa
     assert "Create the database" in found["records"]
     assert "Check the user and the password of ECOKART_CACHE_URL." in found["cache"]
     assert "Check the name of the host in ECOKART_LIVE_URL." in found["live"]
+
+
+async def test_a_mail_server_that_answers_and_one_that_knows_another_password(
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer(starttls=True, sign_in=True) as server:
+        trust = {"SSL_CERT_FILE": str(certificate()[0])}
+        url = server.url(user=USER, password="a%2Fword%3F")
+        code, said = await ecokart(tmp_path, "doctor", ECOKART_MAIL_URL=url, **trust)
+        assert code == 0, said
+        assert f"SMTP at 127.0.0.1:{server.port}, TLSv1.3" in said
+        assert "word" not in said
+        wrong_url = server.url(user=USER, password="mystery")
+        found = await wrong(tmp_path, ECOKART_MAIL_URL=wrong_url, **trust)
+    assert "Check the user and the password of ECOKART_MAIL_URL." in found["mail"]
+    assert "mystery" not in found["mail"]
 
 
 async def test_settings_and_places_that_cannot_be_used(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class DiskMail:
             raise Unavailable(f"The mail can't be written: {error}.") from error
 
     async def ping(self) -> str:
-        if not os.access(self._folder, os.W_OK):
+        if not os.access(self._folder, os.W_OK | os.X_OK):
             raise Unavailable(f"{self._folder} can't be written.")
         return f"files in {self._folder}"
 

@@ -36,7 +36,7 @@ class SesMail:
     with each of its notifications, so that a repeat can be recognised there.
     """
 
-    def __init__(self, url: str, sender: str) -> None:
+    def __init__(self, url: str, sender: str, *, try_seconds: float = TRY_SECONDS) -> None:
         parts = urlsplit(url)
         options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         self._region, self._endpoint = parts.netloc, options.pop("endpoint", None)
@@ -44,7 +44,7 @@ class SesMail:
             raise ValueError("it takes ses://region, as ses://eu-central-1")
         if options:
             raise ValueError(f"it has no option {min(options)}, only endpoint")
-        self._sender = sender
+        self._sender, self._try_seconds = sender, try_seconds
         self._open = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._client: Any = None
@@ -102,7 +102,7 @@ class SesMail:
         """A client of aiobotocore. A local server takes any keys; AWS's are found by its usual chain."""
         config = AioConfig(
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=TRY_SECONDS,
+            read_timeout=self._try_seconds,
             max_pool_connections=CONNECTIONS,
             retries={"mode": "standard", "total_max_attempts": TRIES},
         )
