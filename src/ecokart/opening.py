@@ -46,6 +46,10 @@ __all__ = [
 ]
 
 SQS = "sqs://eu-central-1/shop"
+# Which extra brings a library, where its name doesn't say so; every other one is Amazon's.
+EXTRAS = {"asyncpg": "postgresql", "redis": "redis"} | dict.fromkeys(
+    ("stripe", "pybreaker", "httpx"), "stripe"
+)
 P = TypeVar("P")
 # From a URL's scheme to what opens the engine, and how such a URL looks.
 Openers = Mapping[str, tuple[Callable[[str], P], str]]
@@ -203,7 +207,11 @@ def open_payments(settings: Settings, records: Records, clock: Clock) -> Payment
         public_url, secret = settings.public_url, settings.secret
         return ScriptedPayments(url, records, clock, public_url=public_url, secret=secret)
 
-    openers: Openers[Payments] = {"scripted": (scripted, "scripted:"), "none": (none, "none:")}
+    openers: Openers[Payments] = {
+        "scripted": (scripted, "scripted:"),
+        "stripe": (partial(_stripe, settings), "stripe:?methods=card,paypal"),
+        "none": (none, "none:"),
+    }
     return _open("PAYMENTS_URL", settings.payments_url, openers)
 
 
@@ -224,7 +232,7 @@ def _open(variable: str, url: str, openers: Openers[P]) -> P:
         raise BadSetting(unusable(variable, url, error)) from None
     except ModuleNotFoundError as error:
         library = str(error.name).partition(".")[0]
-        extra = {"asyncpg": "postgresql", "redis": "redis"}.get(library, "aws")
+        extra = EXTRAS.get(library, "aws")
         needs = f"needs more than the shop alone: pip install 'ecokart[{extra}]'"
         raise BadSetting(f"{called(variable)} is {shown(url)!r}, which {needs}.") from None
 
@@ -251,6 +259,18 @@ def _dynamodb(variable: str, url: str, tables: Iterable[Table[Any]], clock: Cloc
         return DynamoRecords(url, tables, clock)
     except ValueError as error:
         raise BadSetting(unusable(variable, url, error)) from None
+
+
+def _stripe(settings: Settings, url: str) -> Payments:
+    from ecokart.engines.payments_guarded import GuardedPayments  # noqa: PLC0415
+    from ecokart.engines.payments_stripe import StripePayments  # noqa: PLC0415
+
+    provider = StripePayments(
+        url,
+        secret_key=settings.stripe_secret_key,
+        webhook_secrets=settings.stripe_signers,
+    )
+    return GuardedPayments(provider)
 
 
 def _sqlite_path(variable: str, url: str) -> Path:

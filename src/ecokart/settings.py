@@ -92,8 +92,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _about(
             "Who takes the money: `scripted:` is a pretend provider to try everything with (the default"
-            " outside production), `none:` leaves invoice and prepayment (the default in production)."
+            " outside production), `stripe:?methods=card,paypal,klarna,sepa` is Stripe (docs/payments.md),"
+            " `none:` leaves invoice and prepayment (the default in production)."
         ),
+    ] = ""
+    stripe_secret_key: Annotated[
+        str, _about("Stripe's secret or restricted key, as `sk_live_…` or `rk_live_…`.")
+    ] = ""
+    stripe_webhook_secrets: Annotated[
+        str,
+        _about("What Stripe signs its notices with, `whsec_…`; several, separated by commas."),
     ] = ""
     secret: Annotated[
         str,
@@ -147,6 +155,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def production(self) -> bool:
         return self.environment == "production"
+
+    @property
+    def stripe_signers(self) -> tuple[str, ...]:
+        return tuple(filter(None, map(str.strip, self.stripe_webhook_secrets.split(","))))
 
     @property
     def origins(self) -> list[str]:
@@ -219,11 +231,6 @@ def _check(settings: Settings) -> None:
     """What no type can say. Raises `BadSetting`."""
     if settings.production and not settings.secret:
         raise BadSetting("ECOKART_SECRET is missing, and production doesn't start without one.")
-    if settings.production and settings.payments_url.startswith("scripted:"):
-        raise BadSetting(
-            "ECOKART_PAYMENTS_URL is a pretend provider, which takes no money, and production doesn't"
-            " start with it."
-        )
     if settings.secret and len(settings.secret) < SHORTEST_SECRET:
         raise BadSetting(f"ECOKART_SECRET is shorter than {SHORTEST_SECRET} characters.")
     for origin in filter(None, [settings.public_url.rstrip("/"), *settings.origins]):
@@ -239,6 +246,20 @@ def _check(settings: Settings) -> None:
         raise BadSetting(
             f"ECOKART_MAIL_FROM is {settings.mail_from!r}, but takes Shop <shop@shop.example>."
         )
+    _check_payments(settings)
+
+
+def _check_payments(settings: Settings) -> None:
+    """Raises `BadSetting` for a provider that can't take money."""
+    if settings.production and settings.payments_url.startswith("scripted:"):
+        raise BadSetting(
+            "ECOKART_PAYMENTS_URL is a pretend provider, which takes no money, and production doesn't"
+            " start with it."
+        )
+    if settings.payments_url.startswith("stripe:"):
+        for name in ("stripe_secret_key", "stripe_webhook_secrets"):
+            if not getattr(settings, name):
+                raise BadSetting(f"ECOKART_{name.upper()} is missing, and Stripe needs it.")
 
 
 def _takes(hint: Any) -> str:

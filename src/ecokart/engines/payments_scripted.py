@@ -220,7 +220,10 @@ class ScriptedPayments:
 
 def _shares(url: str) -> dict[Outcome, int]:
     """Percentages of the orders, by the URL's query."""
-    shares = {Outcome(name): int(percent) for name, percent in parse_qsl(urlsplit(url).query, True)}
+    given = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    if unknown := [name for name, _ in given if name not in set(Outcome)]:
+        raise ValueError(f"there is no outcome {unknown[0]!r}, but {', '.join(Outcome)}")
+    shares = {Outcome(name): int(percent) for name, percent in given}
     if any(percent < 0 for percent in shares.values()) or sum(shares.values()) > 100:
         raise ValueError("shares are percentages, and 100 of them at most")
     return shares
