@@ -32,17 +32,21 @@ from ecokart.features.orders.model import ORDERS
 from ecokart.features.partners import api as partners_api
 from ecokart.features.partners.audit import AUDIT
 from ecokart.features.partners.model import KEY_USES, PARTNERS
+from ecokart.features.payments import api as payments_api
+from ecokart.features.payments import jobs as payments_jobs
+from ecokart.features.payments import pages as payments_pages
+from ecokart.features.payments.model import INBOX
 from ecokart.features.storefront import pages as storefront_pages
 from ecokart.opening import JOBS, PRETEND_NOTICES, PRETEND_PAYMENTS
 from ecokart.web import assets, health, openapi, reference
 from ecokart.web.routing import Endpoint, Routes
 
 TABLES = (
-    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, PARTNERS, KEY_USES, AUDIT,
+    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, PARTNERS, KEY_USES, AUDIT, INBOX,
     MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
-JOB_MODULES = (pipeline, paying, orders_jobs, cart_jobs)
-FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin")
+JOB_MODULES = (pipeline, paying, orders_jobs, payments_jobs, cart_jobs)
+FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin", "payments")
 
 
 class Service(StrEnum):
@@ -61,6 +65,8 @@ ROUTES: dict[Service, tuple[Routes, ...]] = {
         cart_api.routes,
         orders_api.routes,
         partners_api.routes,
+        payments_api.routes,
+        payments_pages.routes,
         cart_pages.routes,
         orders_pages.routes,
     ),
