@@ -9,7 +9,6 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -18,14 +17,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ecokart.core.transaction import transact
-from ecokart.features.accounts.model import Address
-from ecokart.features.partners import service as partners
-from ecokart.features.partners.model import Scope
 from ecokart.web.openapi import example_of
 from ecokart.web.responses import encode_json
 from ecokart.web.routing import Access, Endpoint
 from tests.clock import ManualClock
+from tests.partners import new_partner
 from tests.shop import Shop, running_shop
 
 DANA = {"email": "demo@ecokart.com", "password": "demo1234"}
@@ -58,7 +54,7 @@ async def tell(shop: Shop) -> AsyncIterator[Told]:
     token = (await shop.client.post("/auth/login", json=DANA)).json()["token"]
     english, json_type = {"Accept-Language": "en"}, {"Content-Type": "application/json"}
     signed_in = english | {"Authorization": f"Bearer {token}"}
-    proofs = {Access.PUBLIC: {}, Access.PARTNER: {"X-API-Key": await key_of_a_partner(shop)}}
+    proofs = {Access.PUBLIC: {}, Access.PARTNER: (await new_partner(shop.ports)).headers}
     await shop.client.post("/api/cart", json=BASKET, headers=signed_in)
     await shop.client.post("/api/addresses", json=HOME, headers=signed_in)
     drawn: dict[str, str] = {}
@@ -81,17 +77,6 @@ async def tell(shop: Shop) -> AsyncIterator[Told]:
             text = text.replace(lot, word)
         given = json.loads(text, parse_float=Decimal) if text else None
         yield Told(endpoint, example, given)
-
-
-async def key_of_a_partner(shop: Shop) -> str:
-    """A key that is good for everything, of a partner whose address is known."""
-    address = msgspec.convert(HOME, Address)
-    details = partners.Details(name="Acme", email="orders@acme.example", address=address)
-    partner = await transact(shop.ports, partners.add, details)
-    issued = await transact(
-        shop.ports, partners.issue, partner.id, name="", scopes=Scope, holds=timedelta(days=1)
-    )
-    return issued.text
 
 
 def _as_text(value: Any) -> str:

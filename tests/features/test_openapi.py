@@ -16,13 +16,16 @@ from jsonschema_rs import Draft202012Validator
 
 from ecokart.features.accounts.api import AccountAuthenticator
 from ecokart.features.partners.api import PartnerGate
+from ecokart.features.partners.model import Limits
 from ecokart.rooms import endpoints
 from ecokart.web.openapi import Description
 from ecokart.web.responses import encode_json
 from tests.api_examples import BASKET, DANA, tell
 from tests.clock import ManualClock
+from tests.partners import new_partner
 from tests.shop import Shop, running_shop
 
+PLENTY = Limits(1_000_000, 1_000_000)
 ROOT = Path(__file__).parents[2]
 PUBLIC_URL = "https://shop.example"
 ENDPOINTS = endpoints()
@@ -98,6 +101,8 @@ def test_amounts_are_numbers_with_two_places() -> None:
 def test_who_may_is_said() -> None:
     assert OPERATIONS["GET /api/products"]["security"] == []
     assert OPERATIONS["GET /auth/me"]["security"] == [{"bearer": []}, {"session": []}]
+    assert OPERATIONS["POST /orders"]["security"] == [{"apiKey": []}]
+    assert "`orders:write`" in OPERATIONS["POST /orders"]["description"]
     assert {} in OPERATIONS["GET /api/cart"]["security"]
     assert DOCUMENT["servers"] == [{"url": PUBLIC_URL}]
 
@@ -136,7 +141,7 @@ async def test_the_reference_shows_all_of_it_and_loads_nothing_from_elsewhere(
     assert "curl -X POST https://shop.example/api/orders" in page
 
 
-@pytest.mark.parametrize("who", ["customer", "guest"])
+@pytest.mark.parametrize("who", ["customer", "guest", "partner"])
 async def test_schemathesis_finds_nothing(tmp_path: Path, who: str) -> None:
     """About a thousand requests a run, from the examples to invented ones and chains of them."""
     async with running_shop(tmp_path, worker=True) as shop:
@@ -151,6 +156,8 @@ async def test_schemathesis_finds_nothing(tmp_path: Path, who: str) -> None:
 async def _introduced(shop: Shop, who: str) -> tuple[str, str]:
     if who == "guest":
         return "Cookie", f"ecokart_guest={secrets.token_hex(16)}"
+    if who == "partner":
+        return "X-API-Key", (await new_partner(shop.ports, limits=PLENTY)).key
     token = (await shop.client.post("/auth/login", json=DANA)).json()["token"]
     return "Authorization", f"Bearer {token}"
 

@@ -124,7 +124,9 @@ async def product(tx: Transaction, product_id: str) -> Product:
 
 async def products(tx: Transaction, product_ids: Collection[str]) -> dict[str, Product]:
     """Those of these products that there are, by their ids, asked for all at once."""
-    found = await asyncio.gather(*[tx.get(PRODUCTS, product_id) for product_id in product_ids])
+    asked = [tx.get(PRODUCTS, product_id) for product_id in product_ids]
+    # One alone needs no task of its own.
+    found = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
     return {product.id: product for product in found if product}
 
 
