@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from email.utils import parseaddr
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +21,7 @@ from ecokart.core.payments import Payments
 from ecokart.core.ports import Cache, Live, Mail, Ports, Queue, Records
 from ecokart.core.records import Table
 from ecokart.core.targets import Targets
+from ecokart.core.terms import Bank, Terms
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.live_memory import MemoryLive
 from ecokart.engines.mail_disk import DiskMail
@@ -45,6 +48,8 @@ __all__ = [
     "open_records",
 ]
 
+# The IBAN that German banks use in their own examples.
+PRETEND_BANK = Bank(holder="Ecokart (no real account)", iban="DE02120300000000202051")
 SQS = "sqs://eu-central-1/shop"
 # Which extra brings a library, where its name doesn't say so; every other one is Amazon's.
 EXTRAS = {"asyncpg": "postgresql", "redis": "redis"} | dict.fromkeys(
@@ -66,6 +71,7 @@ def open_engines(settings: Settings, tables: Iterable[Table[Any]], clock: Clock)
         mail=open_mail(settings),
         payments=open_payments(settings, records, clock),
         targets=open_targets(settings, clock),
+        terms=terms_of(settings),
         clock=clock,
     )
 
@@ -213,6 +219,32 @@ def open_payments(settings: Settings, records: Records, clock: Clock) -> Payment
         "none": (none, "none:"),
     }
     return _open("PAYMENTS_URL", settings.payments_url, openers)
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What the settings say of how the shop does business."""
+    shop_name, contact_email = parseaddr(settings.mail_from)
+    return Terms(
+        fulfilment=settings.fulfilment,
+        prepayment_days=settings.prepayment_days,
+        invoice_days=settings.invoice_days,
+        bank=_bank_of(settings),
+        public_url=settings.public_url,
+        shop_name=shop_name or "Ecokart",
+        shop_owner=settings.shop_owner,
+        contact_email=contact_email,
+        office_email=settings.office_email,
+        stock_low_at=settings.stock_low_at,
+        webhooks_kept=timedelta(days=settings.webhook_days),
+    )
+
+
+def _bank_of(settings: Settings) -> Bank | None:
+    """The account for transfers; outside production there is always one, so that all can be tried."""
+    iban = settings.bank_iban.replace(" ", "")
+    if iban:
+        return Bank(holder=settings.bank_holder, iban=iban, bic=settings.bank_bic)
+    return None if settings.production else PRETEND_BANK
 
 
 def open_targets(settings: Settings, clock: Clock) -> Targets:

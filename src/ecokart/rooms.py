@@ -23,11 +23,13 @@ from ecokart.features.cart import jobs as cart_jobs
 from ecokart.features.cart import pages as cart_pages
 from ecokart.features.cart.model import CARTS
 from ecokart.features.catalog import api as catalog_api
+from ecokart.features.catalog import jobs as catalog_jobs
+from ecokart.features.catalog.low_stock import LOW_STOCK, STOCK_WATCH
 from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
 from ecokart.features.orders import api as orders_api
+from ecokart.features.orders import deadlines, paying, pipeline, refunds
 from ecokart.features.orders import jobs as orders_jobs
 from ecokart.features.orders import pages as orders_pages
-from ecokart.features.orders import paying, pipeline
 from ecokart.features.orders.model import ORDERS
 from ecokart.features.partners import api as partners_api
 from ecokart.features.partners.audit import AUDIT
@@ -37,15 +39,29 @@ from ecokart.features.payments import jobs as payments_jobs
 from ecokart.features.payments import pages as payments_pages
 from ecokart.features.payments.model import INBOX
 from ecokart.features.storefront import pages as storefront_pages
+from ecokart.features.webhooks import api as webhooks_api
+from ecokart.features.webhooks import jobs as webhooks_jobs
+from ecokart.features.webhooks.model import DELIVERIES, ENDPOINTS
 from ecokart.opening import JOBS, PRETEND_NOTICES, PRETEND_PAYMENTS
 from ecokart.web import assets, health, openapi, reference
 from ecokart.web.routing import Endpoint, Routes
 
 TABLES = (
-    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, PARTNERS, KEY_USES, AUDIT, INBOX,
+    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, PARTNERS, KEY_USES, AUDIT,
+    LOW_STOCK, STOCK_WATCH, ENDPOINTS, DELIVERIES, INBOX,
     MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
-JOB_MODULES = (pipeline, paying, orders_jobs, payments_jobs, cart_jobs)
+JOB_MODULES = (
+    pipeline,
+    paying,
+    refunds,
+    deadlines,
+    orders_jobs,
+    payments_jobs,
+    cart_jobs,
+    catalog_jobs,
+    webhooks_jobs,
+)
 FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin", "payments")
 
 
@@ -65,6 +81,7 @@ ROUTES: dict[Service, tuple[Routes, ...]] = {
         cart_api.routes,
         orders_api.routes,
         partners_api.routes,
+        webhooks_api.routes,
         payments_api.routes,
         payments_pages.routes,
         cart_pages.routes,

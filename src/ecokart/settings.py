@@ -1,7 +1,7 @@
 """The settings: environment variables that begin with `ECOKART_`, read here and nowhere else.
 
-Every setting is a field below, with its type, its default and its sentence; `docs/settings.md` is
-generated from them. A value that doesn't fit stops the start with one sentence.
+Every setting is a field below, with its type, its default and its sentence; `settings_page` makes
+`docs/settings.md` of them. A value that doesn't fit stops the start with one sentence.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ PREFIX = "ECOKART_"
 SHORTEST_SECRET = 32
 ORIGIN = re.compile(r"https?://[^\s/?#@]+")
 PORT = re.compile(r"[1-9][0-9]{0,4}")
+IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 MAILBOX = re.compile(r"[!-?A-~]+@[^\s@.]{1,63}(\.[^\s@.]{1,63})*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
+Pieces = Annotated[int, Meta(ge=0)]
+Days = Annotated[int, Meta(ge=1, le=365)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -103,6 +106,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _about("What Stripe signs its notices with, `whsec_…`; several, separated by commas."),
     ] = ""
+    shop_owner: Annotated[
+        str,
+        _about(
+            "Who runs the shop and where, in one line, for the end of each mail:"
+            " `Ecokart GmbH, Marktplatz 1, 34117 Kassel, Germany, HRB 1234`."
+        ),
+    ] = ""
+    fulfilment: Annotated[
+        Literal["automatic", "office"],
+        _about(
+            "`automatic` packs and ships by itself as soon as the money is sure, `office` waits for"
+            " people who press Packed and Shipped in the office."
+        ),
+    ] = "automatic"
+    prepayment_days: Annotated[
+        Days, _about("How many days after the order a prepayment is to come.")
+    ] = 7
+    invoice_days: Annotated[
+        Days, _about("How many days after the parcel an invoice is to be paid.")
+    ] = 14
+    bank_holder: Annotated[
+        str, _about("Whose account it is to which customers transfer money.")
+    ] = ""
+    bank_iban: Annotated[
+        str,
+        _about("That account's IBAN; without one, production doesn't offer prepayment."),
+    ] = ""
+    bank_bic: Annotated[str, _about("Its BIC, for those who pay from outside SEPA.")] = ""
     secret: Annotated[
         str,
         _about(
@@ -133,6 +164,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_days: Annotated[
         Count, _about("How many days it stays known what partners asked of the API.")
     ] = 365
+    office_email: Annotated[
+        str, _about("Where the office is told what it has to know, as that an article runs out.")
+    ] = ""
+    stock_low_at: Annotated[
+        Pieces, _about("An article with so many free pieces or fewer is running out.")
+    ] = 5
+    webhook_days: Annotated[
+        Count,
+        _about("How many days it stays known, and can be sent again, what partners were told."),
+    ] = 30
     webhook_ports: Annotated[
         str, _about("The ports that a partner's webhook may have, separated by commas.")
     ] = "443"
@@ -180,7 +221,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         try:
             given[name] = _parsed(text, hints[name])
         except msgspec.ValidationError:
-            raise BadSetting(f"{variable} is {text!r}, but takes {_takes(hints[name])}.") from None
+            raise BadSetting(f"{variable} is {text!r}, but takes {takes(hints[name])}.") from None
     settings = Settings(**given)
     _check(settings)
     return _completed(settings)
@@ -189,42 +230,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 def inherited(**more: str) -> dict[str, str]:
     """The environment for a process that this one starts: its own, and more."""
     return {**os.environ, **more}
-
-
-def describe() -> list[tuple[str, str, str, str]]:
-    """Every setting as (variable, what it takes, default, what it is for)."""
-    hints = get_type_hints(Settings, include_extras=True)
-    return [
-        (
-            PREFIX + field.name.upper(),
-            _takes(hints[field.name]),
-            str(field.default).lower() if isinstance(field.default, bool) else str(field.default),
-            hints[field.name].__metadata__[-1].description,
-        )
-        for field in msgspec.structs.fields(Settings)
-    ]
-
-
-def page() -> str:
-    """`docs/settings.md`."""
-    rows = [
-        f"| `{variable}` | {takes} | {f'`{default}`' if default else ''} | {purpose} |"
-        for variable, takes, default, purpose in describe()
-    ]
-    return "\n".join([_PAGE, *rows, ""])
-
-
-_PAGE = """\
-# Settings
-
-Environment variables, all of them optional while you try things out. A value that doesn't fit stops
-the start with one sentence that names it, and so does a variable that begins with `ECOKART_` and is
-none of these. An empty value is as good as none.
-
-This page is what `ecokart settings` prints; a test keeps it so.
-
-| variable | takes | default | for |
-|---|---|---|---|"""
 
 
 def _check(settings: Settings) -> None:
@@ -237,6 +242,10 @@ def _check(settings: Settings) -> None:
         if not ORIGIN.fullmatch(origin):
             name = "ALLOWED_ORIGINS" if origin in settings.origins else "PUBLIC_URL"
             raise BadSetting(f"ECOKART_{name} has {origin!r}, but takes https://shop.example.")
+    if settings.office_email and not MAILBOX.fullmatch(settings.office_email):
+        raise BadSetting(
+            f"ECOKART_OFFICE_EMAIL is {settings.office_email!r}, but takes office@shop.example."
+        )
     if settings.production and settings.webhook_private_targets:
         raise BadSetting("ECOKART_WEBHOOK_PRIVATE_TARGETS is true, which production never takes.")
     for port in settings.webhook_ports.split(","):
@@ -247,6 +256,7 @@ def _check(settings: Settings) -> None:
             f"ECOKART_MAIL_FROM is {settings.mail_from!r}, but takes Shop <shop@shop.example>."
         )
     _check_payments(settings)
+    _check_bank(settings)
 
 
 def _check_payments(settings: Settings) -> None:
@@ -262,7 +272,25 @@ def _check_payments(settings: Settings) -> None:
                 raise BadSetting(f"ECOKART_{name.upper()} is missing, and Stripe needs it.")
 
 
-def _takes(hint: Any) -> str:
+def _check_bank(settings: Settings) -> None:
+    """Raises `BadSetting` for an account to which nobody could transfer money."""
+    if settings.bank_iban and not _is_iban(settings.bank_iban):
+        raise BadSetting(
+            f"ECOKART_BANK_IBAN is {settings.bank_iban!r}, which is no IBAN: DE02120300000000202051 is one."
+        )
+    if settings.bank_iban and not settings.bank_holder:
+        raise BadSetting("ECOKART_BANK_HOLDER is missing, and a transfer needs it beside the IBAN.")
+
+
+def _is_iban(text: str) -> bool:
+    """Whether its form and its check digits are right (ISO 13616, ISO 7064 MOD 97-10)."""
+    iban = text.replace(" ", "")
+    if not IBAN.fullmatch(iban):
+        return False
+    return int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 == 1
+
+
+def takes(hint: Any) -> str:
     """In words, what values a field takes: `a whole number from 0 to 65535`."""
     kind = hint.__origin__
     if get_origin(kind) is Literal:

@@ -26,7 +26,7 @@ from ecokart.core.timers import is_cancelled, run_if_due
 
 SLOTS = 64  # jobs of a lane under way at once …
 # … but few where each is an outside call: a mail more or less must not hold up an order.
-FEWER_SLOTS = {"mail": 16}
+FEWER_SLOTS = {"mail": 16, "webhooks": 48}
 # Lanes whose handlers make no outside call, so that a commit's own process may run them at once. It
 # saves writing, leasing and deleting a job (docs/decisions/0003).
 EXPRESS = frozenset({"orders"})
