@@ -28,6 +28,7 @@ from ecokart.core.ports import (
     Records,
 )
 from ecokart.core.records import Cursor, OutcomeUnknown, Page, Sortable, T, Table, Versioned, Write
+from ecokart.engines.faulty_payments import FaultyPayments
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,10 @@ class Faults:
 
     Records: a read fails; a commit fails with nothing applied; a commit is applied, but its answer is
     lost. Queue: a call fails with nothing done; a settlement is lost, as if the worker had died just
-    before it; a delivery comes twice, or late; a batch comes in another order. Mail is refused. Live:
-    a message can't be published; a listener is cut off. Cache: a call fails; a value is forgotten.
+    before it; a delivery comes twice, or late; a batch comes in another order. Mail is refused. Payments: a
+    call fails with nothing done, or is done and its answer is lost, or hangs as long as the port lets
+    it; a notice that was taken comes again. Live: a message can't be published; a listener is cut off.
+    Cache: a call fails; a value is forgotten.
     """
 
     delay: float = 0
@@ -51,6 +54,10 @@ class Faults:
     delivered_late: float = 0
     reordered: float = 0
     mail_refused: float = 0
+    payment_fails: float = 0
+    payment_answer_lost: float = 0
+    payment_hangs: float = 0
+    notice_repeated: float = 0
     publish_fails: float = 0
     listener_cut: float = 0
     cache_fails: float = 0
@@ -85,6 +92,7 @@ def faulty(ports: Ports, chaos: Chaos) -> Ports:
         cache=FaultyCache(ports.cache, chaos),
         live=FaultyLive(ports.live, chaos),
         mail=FaultyMail(ports.mail, chaos),
+        payments=FaultyPayments(ports.payments, chaos),
     )
 
 
