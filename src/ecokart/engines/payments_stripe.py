@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -259,7 +260,8 @@ def _signed(body: bytes, signature: str, secret: str) -> bool:
 
 def _session(charge: Charge) -> Any:
     """What Stripe needs for the payment page of that charge."""
-    about = gettext(charge.language, "Order %(number)s", number=charge.order_id)
+    _ = partial(gettext, charge.language)
+    about = _("Order %(number)s", number=charge.order_id)
     order = {"order_id": charge.order_id}
     intent: dict[str, Any] = {"description": about, "metadata": order}
     if charge.method in HELD:
