@@ -32,6 +32,7 @@ from ecokart.features.orders import jobs as orders_jobs
 from ecokart.features.orders import pages as orders_pages
 from ecokart.features.orders.model import ORDERS
 from ecokart.features.partners import api as partners_api
+from ecokart.features.partners import pages as partners_pages
 from ecokart.features.partners.audit import AUDIT
 from ecokart.features.partners.model import KEY_USES, PARTNERS
 from ecokart.features.payments import api as payments_api
@@ -62,7 +63,7 @@ JOB_MODULES = (
     catalog_jobs,
     webhooks_jobs,
 )
-FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin", "payments")
+FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin", "partners", "payments")
 
 
 class Service(StrEnum):
@@ -88,7 +89,7 @@ ROUTES: dict[Service, tuple[Routes, ...]] = {
         orders_pages.routes,
     ),
     Service.USER: (accounts_api.routes, accounts_pages.routes),
-    Service.ANALYTICS: (admin_pages.routes,),
+    Service.ANALYTICS: (admin_pages.routes, partners_pages.routes),
     Service.WORK: (),
 }
 EVERYWHERE = (health.routes, openapi.routes, reference.routes, assets.routes)

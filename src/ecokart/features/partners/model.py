@@ -158,6 +158,9 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
                 return key
         raise NoSuchKey
 
+    def valid_keys(self, now: datetime) -> list[ApiKey]:
+        return [key for key in self.keys if key.ended_at(now) is None]
+
     def with_key(self, changed: ApiKey) -> Partner:
         """The partner with this key in the place of the one that has its id."""
         keys = tuple([changed if key.id == changed.id else key for key in self.keys])
