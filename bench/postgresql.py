@@ -33,6 +33,7 @@ from ecokart.core.idempotency import MARKS, remember, replay
 from ecokart.core.money import Money
 from ecokart.core.ports import Records
 from ecokart.core.records import ABSENT, Put, T, Table, Write
+from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction
 from ecokart.engines.records_postgres import PostgresRecords
 from ecokart.features.accounts.model import Address
@@ -204,7 +205,7 @@ class Shop:
         while True:
             tx = Transaction(records or self._records, self._clock.now(), new_id)
             await replay(tx, f"mark-of-{cart.id}", "fingerprint")
-            order = await service.place(tx, buyer)
+            order = await service.place(tx, buyer, Terms())
             answer = encode_json(view(order, "de"))
             remember(tx, f"mark-of-{cart.id}", "fingerprint", 201, answer)
             if order.id not in self._order_ids:  # a day's numbers are few for a bench

@@ -14,7 +14,8 @@ from ecokart import __version__
 from ecokart.core.errors import Problem
 from ecokart.core.money import MINOR_DIGITS
 from ecokart.core.records import MAX_SHARDS
-from ecokart.settings import BadSetting, Settings, load, page
+from ecokart.settings import BadSetting, Settings, load
+from ecokart.settings_page import page
 
 if TYPE_CHECKING:
     from ecokart.rooms import Service

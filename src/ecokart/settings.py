@@ -18,11 +18,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from ecokart.core.terms import is_iban
+
 PREFIX = "ECOKART_"
 SHORTEST_SECRET = 32
 ORIGIN = re.compile(r"https?://[^\s/?#@]+")
 PORT = re.compile(r"[1-9][0-9]{0,4}")
-IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 MAILBOX = re.compile(r"[!-?A-~]+@[^\s@.]{1,63}(\.[^\s@.]{1,63})*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -115,10 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     fulfilment: Annotated[
         Literal["automatic", "office"],
-        _about(
-            "`automatic` packs and ships by itself as soon as the money is sure, `office` waits for"
-            " people who press Packed and Shipped in the office."
-        ),
+        _about("Who packs and ships: `automatic` the shop by itself, `office` waits for people."),
     ] = "automatic"
     prepayment_days: Annotated[
         Days, _about("How many days after the order a prepayment is to come.")
@@ -274,20 +272,12 @@ def _check_payments(settings: Settings) -> None:
 
 def _check_bank(settings: Settings) -> None:
     """Raises `BadSetting` for an account to which nobody could transfer money."""
-    if settings.bank_iban and not _is_iban(settings.bank_iban):
+    if settings.bank_iban and not is_iban(settings.bank_iban):
         raise BadSetting(
             f"ECOKART_BANK_IBAN is {settings.bank_iban!r}, which is no IBAN: DE02120300000000202051 is one."
         )
     if settings.bank_iban and not settings.bank_holder:
         raise BadSetting("ECOKART_BANK_HOLDER is missing, and a transfer needs it beside the IBAN.")
-
-
-def _is_iban(text: str) -> bool:
-    """Whether its form and its check digits are right (ISO 13616, ISO 7064 MOD 97-10)."""
-    iban = text.replace(" ", "")
-    if not IBAN.fullmatch(iban):
-        return False
-    return int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 == 1
 
 
 def takes(hint: Any) -> str:

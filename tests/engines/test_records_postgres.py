@@ -28,6 +28,7 @@ from ecokart.core.records import (
     Write,
     WriteConflict,
 )
+from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction
 from ecokart.engines.records_postgres import PostgresRecords
 from ecokart.features.accounts.model import Address
@@ -195,7 +196,7 @@ async def test_an_order_is_three_round_trips_with_what_it_reads(
         sent.count = 0
         tx = Transaction(records, clock.now(), new_id)
         assert await replay(tx, owner, "fingerprint") is None
-        order = await orders.place(tx, Buyer(owner, "ada@example.com", address, "de"))
+        order = await orders.place(tx, Buyer(owner, "ada@example.com", address, "de"), Terms())
         remember(tx, owner, "fingerprint", 201, b"{}")
         await records.commit(tx.writes())
     assert sent.count == 3

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ecokart.settings import BadSetting, describe, load, page
+from ecokart.settings import BadSetting, load
+from ecokart.settings_page import describe, page
 
 ROOT = Path(__file__).parents[2]
 SECRET = "s" * 32

@@ -10,6 +10,7 @@ import msgspec
 
 from ecokart.core.errors import Problem, Unavailable
 from ecokart.core.idempotency import remember, replay
+from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction, transact
 from ecokart.features.accounts.model import Address
 from ecokart.features.cart import service as cart
@@ -141,6 +142,6 @@ async def _place(tx: Transaction, owner: str, key: str) -> str:
     """What `POST /api/orders` does with an Idempotency-Key: order and mark in one commit."""
     if mark := await replay(tx, key, "the body"):
         return str(msgspec.json.decode(mark.answer)["id"])
-    placed = await orders.place(tx, Buyer(owner, f"{owner}@sim.example", ADDRESS, "en"))
+    placed = await orders.place(tx, Buyer(owner, f"{owner}@sim.example", ADDRESS, "en"), Terms())
     remember(tx, key, "the body", 201, msgspec.json.encode({"id": placed.id}))
     return placed.id

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Literal
 
 import msgspec
+
+IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 
 
 class Bank(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +22,14 @@ class Bank(msgspec.Struct, frozen=True, kw_only=True):
     def iban_in_fours(self) -> str:
         """As people read and type it: `DE02 1203 0000 0000 2020 51`."""
         return " ".join(self.iban[start : start + 4] for start in range(0, len(self.iban), 4))
+
+
+def is_iban(text: str) -> bool:
+    """Whether its form and its check digits are right (ISO 13616, ISO 7064 MOD 97-10)."""
+    iban = text.replace(" ", "")
+    if not IBAN.fullmatch(iban):
+        return False
+    return int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 == 1
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):

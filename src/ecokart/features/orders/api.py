@@ -123,7 +123,9 @@ async def place_order(request: Request, body: NewOrder) -> Response:
         raise EmailNeeded
 
     async def order(tx: Transaction) -> OrderView:
-        placed = await service.place(tx, Buyer(owner, email, body.address, language))
+        placed = await service.place(
+            tx, Buyer(owner, email, body.address, language), request.ports.terms
+        )
         return view(placed, language)
 
     return await once(request, owner, 201, order)

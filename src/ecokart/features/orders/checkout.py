@@ -12,6 +12,7 @@ import msgspec
 from ecokart.core.errors import Conflict
 from ecokart.core.idempotency import remember, replay
 from ecokart.core.money import Money
+from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction
 from ecokart.features.accounts import service as accounts
 from ecokart.features.accounts.model import TooManyAddresses
@@ -42,7 +43,7 @@ def seen(lines: Iterable[Seen]) -> str:
 
 
 async def order_once(
-    tx: Transaction, buyer: Buyer, *, form: str, agreed: str, keep_address: bool
+    tx: Transaction, buyer: Buyer, terms: Terms, *, form: str, agreed: str, keep_address: bool
 ) -> str:
     """The id of the order made of the basket, or of the one that this form made before.
 
@@ -52,7 +53,7 @@ async def order_once(
     name = blake2b(f"{buyer.owner}\n{form}".encode(), digest_size=24).hexdigest()
     mark = await replay(tx, name, "checkout")
     try:
-        order = await service.place(tx, buyer)
+        order = await service.place(tx, buyer, terms)
     except CartEmpty:
         if mark is None:
             raise

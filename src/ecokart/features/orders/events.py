@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from ecokart.core.events import Event
 from ecokart.core.money import Money
 
@@ -25,14 +27,17 @@ class OrderImported(OrderFact, frozen=True, kw_only=True, tag="order.imported"):
 
 
 class PaymentBegun(OrderFact, frozen=True, kw_only=True, tag="payment.begun"):
-    """The provider has opened the payment: the buyer pays at `url`."""
+    """The provider has opened the payment, or lets the buyer try again: at `url`, until `pay_by`."""
 
     reference: str
     url: str
+    pay_by: datetime | None = None
 
 
 class PaymentWaits(OrderFact, frozen=True, kw_only=True, tag="payment.waits"):
-    """The buyer has done what there is to do; the bank hasn't yet."""
+    """The buyer has done what there is to do; the bank hasn't yet, and is asked again at `look_at`."""
+
+    look_at: datetime
 
 
 class OrderAuthorised(OrderFact, frozen=True, kw_only=True, tag="order.processing"):
@@ -52,11 +57,12 @@ class OrderCaptured(OrderFact, frozen=True, kw_only=True, tag="order.captured"):
 
 
 class OrderShipped(OrderFact, frozen=True, kw_only=True, tag="order.shipped"):
-    """The parcel is on its way."""
+    """The parcel is on its way. `pay_by` is there if money is still owed: until when it is to come."""
 
     carrier: str = ""
     tracking: str = ""
     url: str = ""
+    pay_by: datetime | None = None
 
 
 class OrderCompleted(OrderFact, frozen=True, kw_only=True, tag="order.completed"):
@@ -64,15 +70,26 @@ class OrderCompleted(OrderFact, frozen=True, kw_only=True, tag="order.completed"
 
 
 class OrderCancelled(OrderFact, frozen=True, kw_only=True, tag="order.cancelled"):
-    """The order was called off by its buyer, by us, or because nobody paid; its stock is free again."""
+    """The order was called off; its stock is free again. `reason` is a `Reason`, `note` the office's word.
+
+    What had come of money goes back, by refunds of their own. `release_by` is there if some may be
+    held at the provider: by then it is let go.
+    """
 
     reason: str = ""
+    note: str = ""
+    release_by: datetime | None = None
 
 
 class OrderFailed(OrderFact, frozen=True, kw_only=True, tag="order.failed"):
-    """A step couldn't be done, for good; what went before was undone."""
+    """A step couldn't be done, for good; what went before was undone, as when an order is called off.
+
+    `reason` is a `Reason`, `note` the provider's word for it, or the error's.
+    """
 
     reason: str
+    note: str = ""
+    release_by: datetime | None = None
 
 
 class PaymentReceived(OrderFact, frozen=True, kw_only=True, tag="payment.received"):
@@ -82,27 +99,43 @@ class PaymentReceived(OrderFact, frozen=True, kw_only=True, tag="payment.receive
 
 
 class PaymentReminded(OrderFact, frozen=True, kw_only=True, tag="payment.reminded"):
-    """The buyer was reminded that money is due, for the so-many-th time."""
+    """The buyer was reminded that money is due, for the so-many-th time, and has until `pay_by`."""
 
     reminder: int
+    pay_by: datetime
+
+
+class PaymentOverdue(OrderFact, frozen=True, kw_only=True, tag="payment.overdue"):
+    """The last reminder was in vain; it is for people to decide what is done."""
+
+
+class PaymentReleased(OrderFact, frozen=True, kw_only=True, tag="payment.released"):
+    """Nothing is held any more for an order that ended, and nobody can pay for it."""
 
 
 class PaymentReversed(OrderFact, frozen=True, kw_only=True, tag="payment.reversed"):
-    """The bank took back what had come, as it may with a direct debit."""
+    """The bank took back what had come, as it may with a direct debit. If the parcel is gone, the
+    money is owed again, until `pay_by`."""
 
     reason: str
+    pay_by: datetime | None = None
 
 
 class RefundRequested(OrderFact, frozen=True, kw_only=True, tag="refund.requested"):
-    """Money shall go back to the buyer."""
+    """Money shall go back to the buyer. `restock`: the pieces are back in the stock with it.
+
+    It takes the place of the refund `replaces`, which failed.
+    """
 
     refund_id: str
     amount: Money
     reason: str
+    restock: bool = False
+    replaces: str = ""
 
 
 class OrderRefunded(OrderFact, frozen=True, kw_only=True, tag="order.refunded"):
-    """Money went back to the buyer: all of it, or a part."""
+    """Money went back to the buyer: all of it, or a part. By the provider, or somebody has sent it."""
 
     refund_id: str
     amount: Money
@@ -117,6 +150,12 @@ class RefundFailed(OrderFact, frozen=True, kw_only=True, tag="refund.failed"):
 
 class PaymentNeeded(Event, frozen=True, kw_only=True, tag="payment.needed"):
     """A payment has to be opened at the provider."""
+
+    order_id: str
+
+
+class PaymentSecured(Event, frozen=True, kw_only=True, tag="payment.secured"):
+    """The provider has the money or holds it for us: the buyer hears of it."""
 
     order_id: str
 

@@ -6,7 +6,7 @@ Nothing else changes an order. What is stored is only the sum of its facts, so `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Union
 
 import msgspec
@@ -29,30 +29,48 @@ from ecokart.features.orders.events import (
     OrderRefunded,
     OrderShipped,
     PaymentBegun,
+    PaymentOverdue,
     PaymentReceived,
+    PaymentReleased,
     PaymentReminded,
     PaymentReversed,
     PaymentWaits,
     RefundFailed,
     RefundRequested,
 )
-from ecokart.features.orders.model import ORDERS, Awaited, Order, Refund, Shipment, Stage
+from ecokart.features.orders.model import (
+    ENDED,
+    ORDERS,
+    Awaited,
+    Order,
+    Refund,
+    Refunding,
+    Shipment,
+    Stage,
+)
 
-INVOICE_DUE = timedelta(days=14)
-REMINDER_PAUSE = timedelta(days=7)
+
+class Beginning(msgspec.Struct, frozen=True):
+    """What the log has beside the first fact: the order as it was stored then, and in which shape."""
+
+    shape: int
+    order: msgspec.Raw
 
 
 def place(tx: Transaction, order: Order) -> Order:
     """The first fact of a new order."""
-    tx.add(ORDERS, order)
-    tx.emit(OrderPlaced(order_id=order.id, source=order.source), number=1, detail=order)
-    return order
+    return _begin(tx, order, OrderPlaced(order_id=order.id, source=order.source))
 
 
 def take_over(tx: Transaction, order: Order) -> Order:
     """The first fact of an order of the past."""
+    return _begin(tx, order, OrderImported(order_id=order.id, source=order.source))
+
+
+def _begin(tx: Transaction, order: Order, fact: OrderFact) -> Order:
     tx.add(ORDERS, order)
-    tx.emit(OrderImported(order_id=order.id, source=order.source), number=1, detail=order)
+    detail = Beginning(ORDERS.shape, msgspec.Raw(_encode(order)))
+    tx.emit(fact, number=order.facts, detail=detail)
     return order
 
 
@@ -65,10 +83,15 @@ def record(tx: Transaction, order: Order, fact: OrderFact) -> Order:
 
 
 def rebuilt(entries: Sequence[LogEntry]) -> Order:
-    """The order that these facts make: all of its stream, the first one first."""
-    first, *others = entries
-    order = msgspec.json.decode(first.detail, type=Order)
-    for entry in others:
+    """The order that these facts make: all of its stream, the first one first.
+
+    Raises `ValueError` if the first is missing: orders from before there was a log can't be rebuilt.
+    """
+    if not entries or entries[0].number != 1 or entries[0].detail is None:
+        raise ValueError("The first fact is missing.")
+    beginning = msgspec.json.decode(entries[0].detail, type=Beginning)
+    order = ORDERS.load_body(beginning.shape, bytes(beginning.order))
+    for entry in entries[1:]:
         order = evolve(order, _decode(entry.event), entry.at)
     return order
 
@@ -82,17 +105,19 @@ def _begun(order: Order, fact: PaymentBegun, at: datetime) -> Order:
     payment = replace(
         order.payment, state=PaymentState.OPEN, reference=fact.reference, url=fact.url
     )
-    return replace(order, payment=payment)
+    order = replace(order, payment=payment)
+    return order if order.stage in ENDED else _awaiting(order, Awaited.PAYMENT, fact.pay_by)
 
 
 def _waits(order: Order, fact: PaymentWaits, at: datetime) -> Order:
-    return replace(_paid(order, PaymentState.WAITING), awaits=None, due_at=None)
+    awaited = Awaited.RELEASE if order.stage in ENDED else Awaited.BANK
+    return _awaiting(_in_state(order, PaymentState.WAITING), awaited, fact.look_at)
 
 
 def _authorised(order: Order, fact: OrderAuthorised, at: datetime) -> Order:
     if order.payment.method.online:
-        order = _paid(order, PaymentState.AUTHORISED, fact.captured)
-    return replace(order.to(Stage.AUTHORISED, at), awaits=None, due_at=None)
+        order = _came(_in_state(order, PaymentState.AUTHORISED), fact.captured)
+    return _awaiting(order.to(Stage.AUTHORISED, at), None)
 
 
 def _picked(order: Order, fact: OrderPicked, at: datetime) -> Order:
@@ -100,15 +125,13 @@ def _picked(order: Order, fact: OrderPicked, at: datetime) -> Order:
 
 
 def _captured(order: Order, fact: OrderCaptured, at: datetime) -> Order:
-    return _paid(order.to(Stage.CAPTURED, at), order.payment.state, fact.captured)
+    return _came(order.to(Stage.CAPTURED, at), fact.captured)
 
 
 def _shipped(order: Order, fact: OrderShipped, at: datetime) -> Order:
     parcel = Shipment(carrier=fact.carrier, tracking=fact.tracking, url=fact.url)
     order = replace(order.to(Stage.SHIPPED, at), shipment=parcel)
-    if order.payment.captured < order.total:
-        return replace(order, awaits=Awaited.INVOICE, due_at=at + INVOICE_DUE)
-    return order
+    return _awaiting(order, Awaited.INVOICE if fact.pay_by else None, fact.pay_by)
 
 
 def _completed(order: Order, fact: OrderCompleted, at: datetime) -> Order:
@@ -116,45 +139,61 @@ def _completed(order: Order, fact: OrderCompleted, at: datetime) -> Order:
 
 
 def _cancelled(order: Order, fact: OrderCancelled, at: datetime) -> Order:
-    return _ended(order.to(Stage.CANCELLED, at))
+    return _ended(order.to(Stage.CANCELLED, at), fact.release_by)
 
 
 def _failed(order: Order, fact: OrderFailed, at: datetime) -> Order:
-    return _ended(order.to(Stage.FAILED, at))
+    return _ended(order.to(Stage.FAILED, at), fact.release_by)
+
+
+def _ended(order: Order, release_by: datetime | None) -> Order:
+    order = replace(order, restocked=True)
+    if release_by:
+        return _awaiting(order, Awaited.RELEASE, release_by)
+    if order.payment.state is not PaymentState.CAPTURED:
+        order = _in_state(order, PaymentState.CANCELLED)
+    return _awaiting(order, None)
+
+
+def _released(order: Order, fact: PaymentReleased, at: datetime) -> Order:
+    return _awaiting(_in_state(order, PaymentState.CANCELLED), None)
 
 
 def _received(order: Order, fact: PaymentReceived, at: datetime) -> Order:
-    order = _paid(order, order.payment.state, fact.captured)
-    if order.payment.captured < order.total:
-        return order
-    return replace(order, awaits=None, due_at=None)
+    order = _came(order, fact.captured)
+    return order if order.owed.minor and order.stage not in ENDED else _awaiting(order, None)
 
 
 def _reminded(order: Order, fact: PaymentReminded, at: datetime) -> Order:
     payment = replace(order.payment, reminders=fact.reminder)
-    return replace(order, payment=payment, due_at=at + REMINDER_PAUSE)
+    return _awaiting(replace(order, payment=payment), order.awaits, fact.pay_by)
+
+
+def _overdue(order: Order, fact: PaymentOverdue, at: datetime) -> Order:
+    return _awaiting(order, Awaited.OVERDUE, at)
 
 
 def _reversed(order: Order, fact: PaymentReversed, at: datetime) -> Order:
-    """What had come is owed again."""
-    payment = replace(
-        order.payment, state=PaymentState.FAILED, captured=Money(0, order.total.currency)
-    )
-    if order.stage in (Stage.SHIPPED, Stage.COMPLETED):
-        return replace(order, payment=payment, awaits=Awaited.INVOICE, due_at=at + REMINDER_PAUSE)
-    return replace(order, payment=payment)
+    """What had come and not gone back is owed again."""
+    payment = order.payment
+    payment = replace(payment, state=PaymentState.FAILED, captured=payment.refunded, reversed=True)
+    order = replace(order, payment=payment)
+    return _awaiting(order, Awaited.INVOICE if fact.pay_by else None, fact.pay_by)
 
 
 def _asked_back(order: Order, fact: RefundRequested, at: datetime) -> Order:
     asked = Refund(id=fact.refund_id, amount=fact.amount, reason=fact.reason, asked_at=at)
-    return replace(order, refunds=(*order.refunds, asked))
+    others = [refund for refund in order.refunds if refund.id != fact.replaces]
+    restocked = order.restocked or fact.restock
+    return _with_refunds(replace(order, restocked=restocked), (*others, asked))
 
 
 def _refunded(order: Order, fact: OrderRefunded, at: datetime) -> Order:
     payment = replace(order.payment, refunded=order.payment.refunded + fact.amount)
-    order = replace(_with_refund(order, fact.refund_id, given_at=at), payment=payment)
-    if payment.refunded == payment.captured and order.allows(Stage.REFUNDED):
-        return replace(order.to(Stage.REFUNDED, at), awaits=None, due_at=None)
+    order = _with_refund(replace(order, payment=payment), fact.refund_id, given_at=at, failed="")
+    everything = payment.refunded >= payment.captured and not order.owed.minor
+    if everything and order.allows(Stage.REFUNDED):
+        return _awaiting(order.to(Stage.REFUNDED, at), None)
     return order
 
 
@@ -164,22 +203,38 @@ def _not_refunded(order: Order, fact: RefundFailed, at: datetime) -> Order:
 
 def _with_refund(order: Order, refund_id: str, **changes: Any) -> Order:
     refunds = [replace(one, **changes) if one.id == refund_id else one for one in order.refunds]
-    return replace(order, refunds=tuple(refunds))
+    return _with_refunds(order, tuple(refunds))
 
 
-def _paid(order: Order, state: PaymentState, came: Money | None = None) -> Order:
-    """The order with its payment in that state, or CAPTURED if money came."""
+def _with_refunds(order: Order, refunds: tuple[Refund, ...]) -> Order:
+    refunding = None
+    if any(refund.open for refund in refunds):
+        refunding = Refunding.ASKED
+    if any(refund.failed for refund in refunds):
+        refunding = Refunding.FAILED
+    return replace(order, refunds=refunds, refunding=refunding)
+
+
+def _in_state(order: Order, state: PaymentState) -> Order:
+    """The order with its payment in that state, unless money has come: that is the state then."""
+    if order.payment.state is PaymentState.CAPTURED:
+        return order
+    return replace(order, payment=replace(order.payment, state=state))
+
+
+def _came(order: Order, money: Money | None) -> Order:
+    """The order with the money that came for it."""
+    if money is None or not money.minor:
+        return order
     payment = order.payment
-    if came and came.minor:
-        state, payment = PaymentState.CAPTURED, replace(payment, captured=payment.captured + came)
-    return replace(order, payment=replace(payment, state=state))
+    payment = replace(payment, state=PaymentState.CAPTURED, captured=payment.captured + money)
+    return replace(order, payment=payment)
 
 
-def _ended(order: Order) -> Order:
-    """Nothing is awaited any more. Money that has come stays to be given back."""
-    if order.payment.state is not PaymentState.CAPTURED:
-        order = _paid(order, PaymentState.CANCELLED)
-    return replace(order, awaits=None, due_at=None)
+def _awaiting(order: Order, awaited: Awaited | None, until: datetime | None = None) -> Order:
+    if awaited is order.awaits and until == order.due_at:
+        return order
+    return replace(order, awaits=awaited, due_at=until)
 
 
 Effect = Callable[[Order, Any, datetime], Order]
@@ -194,10 +249,13 @@ _EFFECTS: dict[type[OrderFact], Effect] = {
     OrderCancelled: _cancelled,
     OrderFailed: _failed,
     PaymentReceived: _received,
+    PaymentReleased: _released,
     PaymentReminded: _reminded,
+    PaymentOverdue: _overdue,
     PaymentReversed: _reversed,
     RefundRequested: _asked_back,
     OrderRefunded: _refunded,
     RefundFailed: _not_refunded,
 }
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Union[tuple(_EFFECTS)]).decode  # noqa: UP007

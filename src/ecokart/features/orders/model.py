@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -16,12 +15,15 @@ from ecokart.core.payments import PaymentState
 from ecokart.core.records import Table
 from ecokart.features.accounts.model import Address
 from ecokart.features.catalog.model import TaxClass
+from ecokart.features.orders.shapes import UPGRADES
 from ecokart.features.orders.taxes import TaxLine
 
 # Crockford's base 32: no letter that looks like a digit.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 MAX_LINES = 80
+# How often a step is tried: with the pauses between, for about two hours.
+PATIENCE = 40
 
 
 class NoSuchOrder(NotFound):
@@ -40,8 +42,23 @@ class TooLateToCancel(Conflict):
     """This order can't be cancelled any more."""
 
 
-class TooLateToShip(Conflict):
-    """This order isn't waiting for that step."""
+class OrderMoved(Conflict):
+    """This order has moved on meanwhile. Please look at it again."""
+
+
+class NothingToRefund(Conflict):
+    """So much can't be given back.
+
+    `left` is what can, as `12.90`.
+    """
+
+
+class NoMoneyExpected(Conflict):
+    """No money is expected for this order by transfer."""
+
+
+class MethodNotOffered(Invalid):
+    """This way of paying isn't offered."""
 
 
 class Stage(StrEnum):
@@ -63,7 +80,7 @@ TRANSITIONS: dict[Stage, frozenset[Stage]] = {
     Stage.PLACED: frozenset({Stage.AUTHORISED, Stage.CANCELLED, Stage.FAILED}),
     Stage.AUTHORISED: frozenset({Stage.PICKED, Stage.CANCELLED, Stage.FAILED}),
     Stage.PICKED: frozenset({Stage.CAPTURED, Stage.CANCELLED, Stage.FAILED}),
-    Stage.CAPTURED: frozenset({Stage.SHIPPED, Stage.CANCELLED, Stage.REFUNDED}),
+    Stage.CAPTURED: frozenset({Stage.SHIPPED, Stage.CANCELLED, Stage.FAILED, Stage.REFUNDED}),
     Stage.SHIPPED: frozenset({Stage.COMPLETED, Stage.REFUNDED}),
     Stage.COMPLETED: frozenset({Stage.REFUNDED}),
     Stage.CANCELLED: frozenset(),
@@ -96,6 +113,8 @@ STATUS = {
 }
 # Where nothing more happens by itself.
 FINAL = frozenset({Stage.COMPLETED, Stage.CANCELLED, Stage.FAILED, Stage.REFUNDED})
+# Where nobody wants the order any more.
+ENDED = FINAL - {Stage.COMPLETED}
 
 
 class Method(StrEnum):
@@ -118,14 +137,39 @@ class Awaited(StrEnum):
     """What an order waits for until its `due_at`."""
 
     PAYMENT = "payment"  # that the buyer pays online
+    BANK = "bank"  # that the bank says whether it pays; then the provider is asked again
     PREPAYMENT = "prepayment"  # that the money comes, before anything is sent
     INVOICE = "invoice"  # that the money comes, after it was sent
+    OVERDUE = "overdue"  # likewise, and all reminders were in vain: people decide what is done
+    RELEASE = "release"  # it has ended, and what may be held for it isn't known to be let go
+
+
+class Refunding(StrEnum):
+    """What an order's refunds want of the office."""
+
+    ASKED = "asked"  # some are on their way, or people have to send the money
+    FAILED = "failed"  # the provider wouldn't
+
+
+class Reason(StrEnum):
+    """Why an order was called off, or failed."""
+
+    CUSTOMER = "customer"  # its buyer called it off
+    OFFICE = "office"  # we did
+    UNPAID = "unpaid"  # nobody paid in time
+    PROVIDER_AWAY = "provider_away"  # the provider of payments was away for too long
+    REFUSED = "payment_refused"  # it refused the payment, or the buyer's bank did
+    OTHER_AMOUNT = "other_amount"  # another amount was paid than the order's
+    CAPTURE_REFUSED = "capture_refused"  # what was held couldn't be taken
+    REVERSED = "payment_reversed"  # what was held or had come is gone, before the parcel went
+    STEP = "step"  # a step of our own failed for good
 
 
 class OrderPayment(msgspec.Struct, frozen=True, kw_only=True):
     """How an order is paid and what has been paid. `captured` is all that came, `refunded` what of it went back.
 
     `reference` names the payment at the provider, `url` is where the buyer pays while it is OPEN.
+    `reversed` says that the bank took back what had come by the provider.
     """
 
     method: Method = Method.INVOICE
@@ -135,10 +179,15 @@ class OrderPayment(msgspec.Struct, frozen=True, kw_only=True):
     captured: Money
     refunded: Money
     reminders: int = 0
+    reversed: bool = False
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """Money that goes back: asked for, and then given or not. `reason` is the office's own word."""
+    """Money that goes back: asked for, and then given or not.
+
+    `reason` is the office's own word, or a `Reason` where the order ended; `failed` is the provider's
+    word for why it wouldn't.
+    """
 
     id: str
     amount: Money
@@ -146,6 +195,10 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: datetime
     given_at: datetime | None = None
     failed: str = ""
+
+    @property
+    def open(self) -> bool:
+        return self.given_at is None and not self.failed
 
 
 class Shipment(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +238,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     Totals are gross; `taxes` says what is in them. `source` is where it was placed and `reference` names
     it there; `country` is where it went as that source writes it, for orders whose address isn't known.
-    It only ever changes by a fact (`history.record`); `facts` counts them.
+    `restocked` says that its pieces are in the stock again. It only ever changes by a fact
+    (`history.record`); `facts` counts them.
     """
 
     id: str
@@ -206,6 +260,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     shipment: Shipment | None = None
     refunds: tuple[Refund, ...] = ()
+    refunding: Refunding | None = None
+    restocked: bool = False
     placed_at: datetime
     source: str = "shop"
     partner_id: str | None = None
@@ -218,9 +274,27 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refundable(self) -> Money:
-        """What has come and neither went back nor is about to."""
+        """What can be given back: what has come and neither went back nor is about to.
+
+        While a parcel is still to go, only what came beyond the total: the rest goes back by
+        calling the order off.
+        """
         asked = sum(refund.amount.minor for refund in self.refunds if not refund.failed)
-        return Money(self.payment.captured.minor - asked, self.total.currency)
+        left = self.payment.captured.minor - asked
+        if self.stage in (Stage.PLACED, Stage.AUTHORISED, Stage.PICKED):
+            left -= self.total.minor
+        return Money(max(left, 0), self.total.currency)
+
+    @property
+    def owed(self) -> Money:
+        """What is still to be paid."""
+        owed = self.total.minor - self.payment.captured.minor
+        return Money(max(owed, 0), self.total.currency)
+
+    @property
+    def by_transfer(self) -> bool:
+        """Whether money comes and goes back by transfer, between the buyer and us."""
+        return not self.payment.method.online or self.payment.reversed
 
     def allows(self, stage: Stage) -> bool:
         return stage in TRANSITIONS[self.stage]
@@ -242,26 +316,6 @@ def new_order_id(day: datetime, random_id: str) -> str:
     return f"EK-{day.year % 100:02}{day.month:02}{day.day:02}-{letters}"
 
 
-def _owned_by_nobody(order: dict[str, Any]) -> dict[str, Any]:
-    """In shape 1 nobody's orders had "" for an owner, and were indexed by it."""
-    return order | {"owner": order["owner"] or None}
-
-
-def _with_stages(order: dict[str, Any]) -> dict[str, Any]:
-    """In shape 2 an order had the API's status alone, and was paid by an invoice in the parcel."""
-    stages = {"PENDING": "PLACED", "PROCESSING": "AUTHORISED"}
-
-    def stage(status: str) -> str:
-        return stages.get(status, status)
-
-    steps = [{"stage": stage(step["status"]), "at": step["at"]} for step in order["steps"]]
-    nothing = [0, order["total"][1]]
-    # Those of elsewhere were paid there.
-    came = {"captured": order["total"], "state": "CAPTURED"} if order["source"] != "shop" else {}
-    payment = {"captured": nothing, "refunded": nothing} | came
-    return order | {"stage": stage(order["status"]), "steps": steps, "payment": payment}
-
-
 ORDERS = Table(
     "orders",
     Order,
@@ -271,7 +325,8 @@ ORDERS = Table(
         "by_stage": ("stage", "-placed_at"),
         "by_partner": ("partner_id", "-placed_at"),
         "by_due": ("awaits", "due_at"),
+        "by_refunding": ("refunding", "-placed_at"),
     },
     shape=3,
-    upgrades={1: _owned_by_nobody, 2: _with_stages},
+    upgrades=UPGRADES,
 )

@@ -71,6 +71,7 @@ async def order(request: Request) -> Response:
             request.ports,
             order_once,
             buyer,
+            request.ports.terms,
             form=fields.get("form", "")[:100],
             agreed=fields.get("seen", ""),
             keep_address=address is None and "keep" in fields,

@@ -1,14 +1,18 @@
 """Paying at the provider: opening the payment, following what becomes of it, letting it go.
 
-The provider says that something has changed, or the buyer's browser comes back: both only lead to
-`follow`, which looks at the payment and lets the order follow. So it doesn't matter which comes
-first, how often, or in which order.
+The provider says that something has changed, the buyer's browser comes back, the clock has come round:
+all of them only lead to `follow`, which looks at the payment and lets the order follow. So it doesn't
+matter which comes first, how often, or in which order; `_settle` alone decides.
+
+An order's payment is opened under a key of its own, so whoever asks for it by that key gets the one
+there is. A payment of which no answer was kept is found so, and never opened twice.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from ecokart.core.events import on
-from ecokart.core.money import Money
 from ecokart.core.payments import Charge, Payment, PaymentRefused, PaymentState
 from ecokart.core.ports import Ports
 from ecokart.core.terms import Terms
@@ -18,32 +22,95 @@ from ecokart.features.orders.events import (
     PaymentBegun,
     PaymentNeeded,
     PaymentReceived,
+    PaymentReleased,
+    PaymentReversed,
     PaymentUnwanted,
     PaymentWaits,
-    RefundRequested,
 )
 from ecokart.features.orders.history import record
-from ecokart.features.orders.model import FINAL, ORDERS, NoSuchOrder, Order, Stage
+from ecokart.features.orders.model import (
+    ENDED,
+    ORDERS,
+    PATIENCE,
+    Awaited,
+    Method,
+    NoSuchOrder,
+    Order,
+    Reason,
+    Stage,
+)
+from ecokart.features.orders.refunds import ask_back
 
-ENDED = FINAL - {Stage.COMPLETED}
 NOTHING_HELD = frozenset({PaymentState.FAILED, PaymentState.CANCELLED})
+# A bank takes days, and its notice may be lost.
+LOOK_AGAIN = timedelta(days=1)
+REVERSED_DUE = timedelta(days=7)
 
 
-@on(PaymentNeeded, lane="payments", timeout_seconds=20)
+def offered(ports: Ports) -> tuple[Method, ...]:
+    """The ways of paying that can be chosen: ours, and then the provider's, the most usual first."""
+    ours = (Method.INVOICE, Method.PREPAYMENT) if ports.terms.bank else (Method.INVOICE,)
+    return (*ours, *map(Method, ports.payments.methods))
+
+
+async def leave_to_the_clock(
+    ports: Ports, event: PaymentNeeded | PaymentUnwanted, why: str
+) -> None:
+    """The provider was away for too long for a job: `deadlines` asks it again when the order is due."""
+
+
+@on(
+    PaymentNeeded,
+    lane="payments",
+    attempts=PATIENCE,
+    timeout_seconds=20,
+    give_up=leave_to_the_clock,
+)
 async def open_payment(ports: Ports, event: PaymentNeeded) -> None:
     """Open the order's payment, so that its buyer can be told where to pay."""
     await begin(ports, event.order_id)
 
 
+@on(
+    PaymentUnwanted,
+    lane="payments",
+    attempts=PATIENCE,
+    timeout_seconds=20,
+    give_up=leave_to_the_clock,
+)
+async def let_go(ports: Ports, event: PaymentUnwanted) -> None:
+    """Nobody wants the order any more: what is held for it is let go, what came goes back."""
+    await follow(ports, event.order_id)
+
+
 async def begin(ports: Ports, order_id: str) -> Order:
     """The order with its payment open, whoever asks first. Raises `Unavailable` while the provider is away."""
     order = await service.any_one(ports.records, order_id)
-    if (
-        order.stage is not Stage.PLACED
-        or order.payment.reference
-        or not order.payment.method.online
-    ):
+    if order.stage is not Stage.PLACED or order.payment.reference:
         return order
+    return await follow(ports, order_id)
+
+
+async def follow(ports: Ports, order_id: str) -> Order:
+    """Look at the order's payment and let the order follow. Harmless at any time, any number of times."""
+    order = await service.any_one(ports.records, order_id)
+    unwanted = order.awaits is Awaited.RELEASE
+    known = order.payment.reference or order.stage is Stage.PLACED or unwanted
+    if not order.payment.method.online or not known:
+        return order
+    try:
+        payment = await _payment(ports, order)
+        if unwanted and payment.state in (PaymentState.OPEN, PaymentState.AUTHORISED):
+            payment = await ports.payments.cancel(payment.reference, key=f"{order.id}.cancel")
+    except PaymentRefused as refused:
+        return await transact(ports, _refused, order_id, refused.detail)
+    return await transact(ports, _follow, order_id, payment, ports.terms)
+
+
+async def _payment(ports: Ports, order: Order) -> Payment:
+    """The order's payment at the provider as it is now; opened if there is none."""
+    if order.payment.reference:
+        return await ports.payments.look(order.payment.reference)
     charge = Charge(
         order_id=order.id,
         amount=order.total,
@@ -52,96 +119,117 @@ async def begin(ports: Ports, order_id: str) -> Order:
         language=order.language,
         return_url=f"{ports.terms.public_url}/account/orders/{order.id}/returned",
     )
-    try:
-        payment = await ports.payments.begin(charge, key=f"{order.id}.begin")
-    except PaymentRefused as refused:
-        return await transact(ports, _refused, order_id, refused.detail)
-    return await transact(ports, _begun, order_id, payment, ports.terms)
-
-
-async def follow(ports: Ports, order_id: str) -> Order:
-    """Look at the order's payment and let the order follow. Harmless at any time, any number of times."""
-    order = await service.any_one(ports.records, order_id)
-    if not order.payment.reference:
-        return order
-    payment = await ports.payments.look(order.payment.reference)
-    order = await transact(ports, _follow, order_id, payment, ports.terms)
-    if order.stage in ENDED and payment.state not in (*NOTHING_HELD, PaymentState.CAPTURED):
-        await _let_go(ports, order)
-    return order
-
-
-@on(PaymentUnwanted, lane="payments", timeout_seconds=20)
-async def let_go(ports: Ports, event: PaymentUnwanted) -> None:
-    """Nobody wants the order any more: what is held for it is let go, what came goes back."""
-    order = await service.any_one(ports.records, event.order_id)
-    if not order.payment.reference:
-        return
-    await _let_go(ports, order)
-
-
-async def _let_go(ports: Ports, order: Order) -> None:
-    payment = await ports.payments.cancel(order.payment.reference, key=f"{order.id}.cancel")
-    await transact(ports, _follow, order.id, payment, ports.terms)
-
-
-async def _begun(tx: Transaction, order_id: str, payment: Payment, terms: Terms) -> Order:
-    order = await _get(tx, order_id)
-    if not order.payment.reference:
-        fact = PaymentBegun(
-            order_id=order.id, source=order.source, reference=payment.reference, url=payment.url
-        )
-        order = record(tx, order, fact)
-        if order.stage in ENDED:  # it was called off meanwhile
-            tx.emit(PaymentUnwanted(order_id=order.id))
-            return order
-    return _followed(tx, order, payment, terms)
+    return await ports.payments.begin(charge, key=f"{order.id}.begin")
 
 
 async def _refused(tx: Transaction, order_id: str, why: str) -> Order:
+    """The provider won't have the payment, so there is none."""
     order = await _get(tx, order_id)
-    return service.fail(tx, order, why) if order.allows(Stage.FAILED) else order
+    if order.stage is Stage.PLACED:
+        return service.fail(tx, order, Reason.REFUSED, why, nothing_held=True)
+    return _released(tx, order)
 
 
 async def _follow(tx: Transaction, order_id: str, payment: Payment, terms: Terms) -> Order:
-    return _followed(tx, await _get(tx, order_id), payment, terms)
+    order = await _get(tx, order_id)
+    if not order.payment.reference:
+        order = _begun(tx, order, payment)
+    return _settle(tx, order, payment, terms)
 
 
-def _followed(tx: Transaction, order: Order, payment: Payment, terms: Terms) -> Order:
+def _settle(tx: Transaction, order: Order, payment: Payment, terms: Terms) -> Order:
     """What the payment's state means for the order. The one place that decides it."""
+    if order.stage is Stage.PLACED:
+        return _decided(tx, order, payment, terms)
     if order.stage in ENDED:
-        return _give_back(tx, order, payment)
-    if order.stage is not Stage.PLACED:
-        return order
+        return _undone(tx, order, payment)
+    return _watched(tx, order, payment, terms)
+
+
+def _decided(tx: Transaction, order: Order, payment: Payment, terms: Terms) -> Order:
+    """The order waits for its payment."""
     match payment.state:
         case PaymentState.FAILED | PaymentState.CANCELLED:
-            order = service.fail(tx, order, payment.reason or "payment")
-        case PaymentState.WAITING if order.payment.state is PaymentState.OPEN:
-            order = record(tx, order, PaymentWaits(order_id=order.id, source=order.source))
+            return service.fail(tx, order, Reason.REFUSED, payment.reason, nothing_held=True)
+        case PaymentState.OPEN if order.payment.state is PaymentState.WAITING:
+            return _begun(tx, order, payment)  # the bank wouldn't, and the buyer may try again
+        case PaymentState.WAITING:
+            return _waits(tx, order)
         case PaymentState.AUTHORISED | PaymentState.CAPTURED if payment.amount != order.total:
-            order = service.fail(tx, order, "another amount was paid")
+            return service.fail(tx, order, Reason.OTHER_AMOUNT, str(payment.amount.amount))
         case PaymentState.AUTHORISED | PaymentState.CAPTURED:
-            order = pipeline.authorised(tx, order, terms, payment.captured)
+            return pipeline.authorised(tx, order, terms, payment.captured)
     return order
 
 
-def _give_back(tx: Transaction, order: Order, payment: Payment) -> Order:
-    """Money that came for an order that has ended goes back."""
+def _watched(tx: Transaction, order: Order, payment: Payment, terms: Terms) -> Order:
+    """The order is being worked on, or done: its money may come before our own step hears, or be lost."""
+    if order.payment.reversed:
+        return order
+    late = payment.captured - order.payment.captured
+    if payment.state in NOTHING_HELD:
+        return _lost(tx, order, payment.reason)
+    if late.minor > 0 and order.stage is Stage.PICKED:
+        return pipeline.captured(tx, order, terms, late)
+    if late.minor > 0:
+        fact = PaymentReceived(order_id=order.id, source=order.source, captured=late)
+        return record(tx, order, fact)
+    return order
+
+
+def _lost(tx: Transaction, order: Order, why: str) -> Order:
+    """What was held, or had come, is gone. The parcel stays here, or the money is owed again."""
+    gone = order.allows(Stage.FAILED)
+    if order.payment.captured > order.payment.refunded:
+        fact = PaymentReversed(
+            order_id=order.id,
+            source=order.source,
+            reason=why,
+            pay_by=None if gone else tx.now + REVERSED_DUE,
+        )
+        order = record(tx, order, fact)
+    if gone:
+        return service.fail(tx, order, Reason.REVERSED, why, nothing_held=True)
+    return order
+
+
+def _undone(tx: Transaction, order: Order, payment: Payment) -> Order:
+    """The order has ended: what came for it all the same goes back."""
     late = payment.captured - order.payment.captured
     if late.minor > 0:
         fact = PaymentReceived(order_id=order.id, source=order.source, captured=late)
-        order = record(tx, order, fact)
-    if order.refundable.minor > 0:
-        order = ask_back(tx, order, order.refundable, "ended")
+        return ask_back(tx, record(tx, order, fact), late, "ended")
+    if payment.state in NOTHING_HELD:
+        return _released(tx, order)
+    if payment.state is PaymentState.WAITING:
+        return _waits(tx, order)
     return order
 
 
-def ask_back(tx: Transaction, order: Order, amount: Money, reason: str) -> Order:
-    """Let a part of what came go back to the buyer, at most what is left of it."""
-    fact = RefundRequested(
-        order_id=order.id, source=order.source, refund_id=tx.new_id(), amount=amount, reason=reason
+def _begun(tx: Transaction, order: Order, payment: Payment) -> Order:
+    fact = PaymentBegun(
+        order_id=order.id,
+        source=order.source,
+        reference=payment.reference,
+        url=payment.url,
+        pay_by=tx.now + service.PAYMENT_DUE,
     )
     return record(tx, order, fact)
+
+
+def _waits(tx: Transaction, order: Order) -> Order:
+    """The bank is at it: noted once, and again when it has been looked at in vain."""
+    told = order.payment.state is PaymentState.WAITING
+    if told and order.due_at and order.due_at > tx.now:
+        return order
+    fact = PaymentWaits(order_id=order.id, source=order.source, look_at=tx.now + LOOK_AGAIN)
+    return record(tx, order, fact)
+
+
+def _released(tx: Transaction, order: Order) -> Order:
+    if order.awaits is not Awaited.RELEASE:
+        return order
+    return record(tx, order, PaymentReleased(order_id=order.id, source=order.source))
 
 
 async def _get(tx: Transaction, order_id: str) -> Order:

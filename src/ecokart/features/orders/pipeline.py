@@ -1,23 +1,32 @@
 """An order's whole way after it is placed, top to bottom: authorise, pick, capture, ship, complete.
 
-`reserve` came before: the stock was taken in the commit that placed the order, or there is no order.
-The mail that confirms it goes beside this way (`jobs`), so that no mail server holds up a parcel.
+Before it came `reserve`: the stock was taken in the commit that placed the order, or there is no order.
+Beside it goes `confirm`: the mail (`jobs`), so that no mail server holds up a parcel.
 
 What only touches records goes as far as it can in one commit; what calls the payment provider is a
 job of its own, whose key at the provider makes twice as good as once. A step that runs again finds the
-order further on and does nothing: the stage is the mark. The undo of every step that was taken is
-`service.fail`, or `service.call_off`: stock back, money let go or given back, and the buyer hears of it.
+order further on and does nothing: the stage is the mark.
 
-| step      | outside call         | tried for        | when it fails for good            |
-|-----------|----------------------|------------------|-----------------------------------|
-| authorise | begin, look          | see `payments`   | FAILED; stock back                |
-| pick      |                      |                  |                                   |
-| capture   | capture              | 8 times, 10 min  | FAILED; stock back, money let go  |
-| ship      |                      |                  |                                   |
-| complete  |                      |                  |                                   |
+The undo of every step that was taken is one: `service.fail`, or `service.call_off`. The pieces are back
+in the stock, and what has come of money goes back (`refunds`) in the same commit; what may be held at
+the provider is let go by a job, and looked after until it is (`paying.let_go`, `deadlines`). The buyer
+hears of it by the fact.
+
+| step      | outside call      | a call takes | tried               | when it fails for good                |
+|-----------|-------------------|--------------|---------------------|---------------------------------------|
+| authorise | begin, look       | 10 s, job 20 | two hours, then     | FAILED: refused; CANCELLED: nobody    |
+|           |                   |              | each minute, 3 days | paid, or the provider is still away   |
+| pick      |                   |              | two hours           | FAILED                                |
+| capture   | capture           | 10 s, job 20 | two hours           | FAILED: refused, or still away        |
+| ship      |                   |              | by who ships        | the order stays CAPTURED              |
+| complete  |                   |              | with `ship`         |                                       |
+| refund    | refund            | 10 s, job 20 | two hours           | refused: for the office; still away:  |
+|           |                   |              |                     | a dead letter, redriven with its key  |
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from ecokart.core.events import on
 from ecokart.core.money import Money
@@ -35,20 +44,34 @@ from ecokart.features.orders.events import (
     OrderPlaced,
     OrderShipped,
     PaymentNeeded,
+    PaymentSecured,
 )
 from ecokart.features.orders.history import record
-from ecokart.features.orders.model import ORDERS, Method, NoSuchOrder, Order, Stage
+from ecokart.features.orders.model import (
+    ORDERS,
+    PATIENCE,
+    Method,
+    NoSuchOrder,
+    Order,
+    Reason,
+    Stage,
+)
 
-# 1. Authorise. Undo: what is held is let go (`paying.let_go`).
+# 1. Authorise. Undo: what is held is let go.
 
 
-@on(OrderPlaced)
-async def authorise(ports: Ports, event: OrderPlaced) -> None:
+async def give_up_beginning(ports: Ports, event: OrderPlaced, why: str) -> None:
+    """The order can't be begun."""
+    await transact(ports, _fail, event.order_id, Reason.STEP, why)
+
+
+@on(OrderPlaced, attempts=PATIENCE, give_up=give_up_beginning)
+async def begin(ports: Ports, event: OrderPlaced) -> None:
     """PLACED → AUTHORISED at once for an invoice; a transfer is waited for; the rest is asked of the provider."""
-    await transact(ports, _authorise, event.order_id, ports.terms)
+    await transact(ports, _begin, event.order_id, ports.terms)
 
 
-async def _authorise(tx: Transaction, order_id: str, terms: Terms) -> None:
+async def _begin(tx: Transaction, order_id: str, terms: Terms) -> None:
     order = await _in(tx, order_id, Stage.PLACED)
     if order is None:
         return
@@ -62,6 +85,8 @@ def authorised(tx: Transaction, order: Order, terms: Terms, captured: Money | No
     """The money is sure: on with the order. `captured` of it is ours already."""
     fact = OrderAuthorised(order_id=order.id, source=order.source, captured=captured)
     order = record(tx, order, fact)
+    if order.payment.method.online:
+        tx.emit(PaymentSecured(order_id=order.id))
     return picked(tx, order, terms) if terms.fulfilment == "automatic" else order
 
 
@@ -81,11 +106,11 @@ def picked(tx: Transaction, order: Order, terms: Terms) -> Order:
 
 
 async def give_up_capture(ports: Ports, event: CaptureNeeded, why: str) -> None:
-    """The money can't be taken: the parcel stays here."""
-    await transact(ports, _fail, event.order_id, why)
+    """The provider doesn't answer: the parcel stays here. Should it have taken the money, that goes back."""
+    await transact(ports, _fail, event.order_id, Reason.PROVIDER_AWAY, why)
 
 
-@on(CaptureNeeded, lane="payments", timeout_seconds=20, give_up=give_up_capture)
+@on(CaptureNeeded, lane="payments", attempts=PATIENCE, timeout_seconds=20, give_up=give_up_capture)
 async def capture(ports: Ports, event: CaptureNeeded) -> None:
     """PICKED → CAPTURED at the provider, under a key that every attempt shares."""
     order = await service.any_one(ports.records, event.order_id)
@@ -96,7 +121,7 @@ async def capture(ports: Ports, event: CaptureNeeded) -> None:
             order.payment.reference, order.total, key=f"{order.id}.capture"
         )
     except PaymentRefused as refused:
-        await give_up_capture(ports, event, refused.detail)
+        await transact(ports, _fail, order.id, Reason.CAPTURE_REFUSED, refused.detail)
     else:
         await transact(ports, _captured, order.id, payment.captured, ports.terms)
 
@@ -124,9 +149,15 @@ def shipped(
     tracking: str = "",
     url: str = "",
 ) -> Order:
-    """CAPTURED → SHIPPED, and so it is done."""
+    """CAPTURED → SHIPPED, and so it is done. An invoice that isn't paid goes with the parcel."""
+    pay_by = tx.now + timedelta(days=terms.invoice_days) if order.owed.minor else None
     fact = OrderShipped(
-        order_id=order.id, source=order.source, carrier=carrier, tracking=tracking, url=url
+        order_id=order.id,
+        source=order.source,
+        carrier=carrier,
+        tracking=tracking,
+        url=url,
+        pay_by=pay_by,
     )
     return completed(tx, record(tx, order, fact))
 
@@ -139,10 +170,21 @@ def completed(tx: Transaction, order: Order) -> Order:
     return record(tx, order, OrderCompleted(order_id=order.id, source=order.source))
 
 
-async def _fail(tx: Transaction, order_id: str, why: str) -> None:
+async def carry_on(tx: Transaction, order_id: str, terms: Terms) -> None:
+    """Bring on an order that stands where nobody has to do anything: `terms` were others, or a release was."""
+    order = await tx.get(ORDERS, order_id)
+    if order is None or terms.fulfilment != "automatic":
+        return
+    if order.stage is Stage.AUTHORISED:
+        picked(tx, order, terms)
+    elif order.stage is Stage.CAPTURED:
+        shipped(tx, order, terms)
+
+
+async def _fail(tx: Transaction, order_id: str, reason: Reason, why: str) -> None:
     order = await tx.get(ORDERS, order_id)
     if order and order.allows(Stage.FAILED):
-        service.fail(tx, order, why)
+        service.fail(tx, order, reason, why)
 
 
 async def _in(tx: Transaction, order_id: str, stage: Stage) -> Order | None:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec.structs import replace
 
 from ecokart.core.money import Money
+from ecokart.core.payments import PaymentState
 from ecokart.core.ports import Records
 from ecokart.core.records import Cursor, Page
+from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction
 from ecokart.features.accounts.model import Address
 from ecokart.features.cart import service as cart
 from ecokart.features.catalog import service as catalog
-from ecokart.features.orders import history
+from ecokart.features.orders import history, refunds
 from ecokart.features.orders.events import OrderCancelled, OrderFailed, PaymentUnwanted
 from ecokart.features.orders.model import (
     ORDERS,
@@ -26,6 +29,8 @@ from ecokart.features.orders.model import (
     Order,
     OrderLine,
     OrderPayment,
+    Reason,
+    Refunding,
     Stage,
     Status,
     Step,
@@ -34,9 +39,12 @@ from ecokart.features.orders.model import (
 )
 from ecokart.features.orders.taxes import SHIPPING, tax_lines
 
-# How long a buyer has: to pay at the provider, and until a transfer has come.
+# How long a buyer has to pay at the provider.
 PAYMENT_DUE = timedelta(hours=2)
-PREPAYMENT_DUE = timedelta(days=7)
+# After this long an order that ended is looked at again: something may still be held for it.
+RELEASE_DUE = timedelta(hours=3)
+# A payment of which something may be held, or still come.
+MAY_BE_HELD = frozenset({PaymentState.OPEN, PaymentState.WAITING, PaymentState.AUTHORISED})
 
 
 class Buyer(msgspec.Struct, frozen=True):
@@ -49,7 +57,7 @@ class Buyer(msgspec.Struct, frozen=True):
     method: Method = Method.INVOICE
 
 
-async def place(tx: Transaction, buyer: Buyer) -> Order:
+async def place(tx: Transaction, buyer: Buyer, terms: Terms) -> Order:
     """Make an order of everything in the buyer's cart, in one commit.
 
     The stock goes down, the reservation and the cart go away, the order and the fact of it are
@@ -70,7 +78,7 @@ async def place(tx: Transaction, buyer: Buyer) -> Order:
         )
         for line in bought
     )
-    return history.place(tx, new_order(tx, buyer, lines, shipping=SHIPPING))
+    return history.place(tx, _due(new_order(tx, buyer, lines, shipping=SHIPPING), terms))
 
 
 async def cancel(tx: Transaction, owner: str | None, order_id: str) -> Order:
@@ -83,17 +91,35 @@ async def cancel(tx: Transaction, owner: str | None, order_id: str) -> Order:
         raise NoSuchOrder
     if order.stage is not Stage.PLACED:
         raise TooLateToCancel
-    return call_off(tx, order, "customer")
+    return call_off(tx, order, Reason.CUSTOMER)
 
 
-def call_off(tx: Transaction, order: Order, reason: str) -> Order:
-    """Cancel an order that allows it: its stock is free again, and what is held of money is let go."""
-    return _end(tx, order, OrderCancelled(order_id=order.id, source=order.source, reason=reason))
+def call_off(tx: Transaction, order: Order, reason: Reason, note: str = "") -> Order:
+    """Cancel an order that allows it: stock back, and what is held or has come of money too."""
+    held = _may_be_held(order)
+    fact = OrderCancelled(
+        order_id=order.id,
+        source=order.source,
+        reason=reason,
+        note=note,
+        release_by=tx.now + RELEASE_DUE if held else None,
+    )
+    return _end(tx, order, fact)
 
 
-def fail(tx: Transaction, order: Order, reason: str) -> Order:
+def fail(
+    tx: Transaction, order: Order, reason: Reason, note: str = "", *, nothing_held: bool = False
+) -> Order:
     """End an order of which a step can't be done, and undo what went before."""
-    return _end(tx, order, OrderFailed(order_id=order.id, source=order.source, reason=reason))
+    held = _may_be_held(order) and not nothing_held
+    fact = OrderFailed(
+        order_id=order.id,
+        source=order.source,
+        reason=reason,
+        note=note,
+        release_by=tx.now + RELEASE_DUE if held else None,
+    )
+    return _end(tx, order, fact)
 
 
 async def one(records: Records, owner: str | None, order_id: str) -> Order:
@@ -118,6 +144,20 @@ async def in_stage(
 ) -> Page[Order]:
     """Orders of one stage, the newest first: the office's view."""
     return await records.query(ORDERS, "by_stage", stage.value, after=after, limit=limit)
+
+
+async def awaiting(
+    records: Records, awaited: Awaited, *, after: Cursor | None = None, limit: int = 50
+) -> Page[Order]:
+    """Orders that wait for this, those that have the least time left first."""
+    return await records.query(ORDERS, "by_due", awaited.value, after=after, limit=limit)
+
+
+async def refunding(
+    records: Records, state: Refunding, *, after: Cursor | None = None, limit: int = 50
+) -> Page[Order]:
+    """Orders with refunds on their way, or that failed, the newest first."""
+    return await records.query(ORDERS, "by_refunding", state.value, after=after, limit=limit)
 
 
 async def any_one(records: Records, order_id: str) -> Order:
@@ -149,7 +189,6 @@ def new_order(
     """An order of these lines, of which there is at least one. It isn't stored yet."""
     goods = sum([line.total for line in lines[1:]], lines[0].total)
     nothing = Money(0, goods.currency)
-    awaits, due_at = _awaited(buyer.method, tx.now)
     return Order(
         id=new_order_id(tx.now, tx.new_id()),
         owner=buyer.owner,
@@ -165,8 +204,6 @@ def new_order(
         ),
         steps=(Step(Stage.PLACED, tx.now),),
         payment=OrderPayment(method=buyer.method, captured=nothing, refunded=nothing),
-        awaits=awaits,
-        due_at=due_at,
         placed_at=tx.now,
         source=source,
         partner_id=partner_id,
@@ -174,18 +211,29 @@ def new_order(
     )
 
 
-def _awaited(method: Method, now: datetime) -> tuple[Awaited | None, datetime | None]:
-    """What an order that is paid so waits for from the beginning, and until when."""
+def _due(order: Order, terms: Terms) -> Order:
+    """The order with what it waits for from the beginning, and until when."""
+    method = order.payment.method
     if method is Method.INVOICE:
-        return None, None
+        return order
     if method is Method.PREPAYMENT:
-        return Awaited.PREPAYMENT, now + PREPAYMENT_DUE
-    return Awaited.PAYMENT, now + PAYMENT_DUE
+        until = order.placed_at + timedelta(days=terms.prepayment_days)
+        return replace(order, awaits=Awaited.PREPAYMENT, due_at=until)
+    return replace(order, awaits=Awaited.PAYMENT, due_at=order.placed_at + PAYMENT_DUE)
+
+
+def _may_be_held(order: Order) -> bool:
+    """Whether the provider may hold money for the order, or still let somebody pay."""
+    return order.payment.method.online and order.payment.state in MAY_BE_HELD
 
 
 def _end(tx: Transaction, order: Order, fact: OrderCancelled | OrderFailed) -> Order:
-    for line in order.lines:
-        catalog.restock(tx, line.sku, line.quantity)
-    if order.payment.method.online:
+    if not order.restocked:
+        for line in order.lines:
+            catalog.restock(tx, line.sku, line.quantity)
+    order = history.record(tx, order, fact)
+    if fact.release_by:
         tx.emit(PaymentUnwanted(order_id=order.id))
-    return history.record(tx, order, fact)
+    if order.refundable.minor:
+        order = refunds.ask_back(tx, order, order.refundable, fact.reason)
+    return order
