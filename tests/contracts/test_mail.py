@@ -72,7 +72,16 @@ async def test_a_domain_of_any_letters_is_written_as_mail_servers_know_it(mailbo
     assert found["To"].addresses[0].addr_spec == "a@xn--mller-kva.example"
 
 
-@pytest.mark.parametrize("address", ["a@" + "b" * 70 + ".example", "a@b..c"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@" + "b" * 70 + ".example",
+        "a@b..c",
+        "nobody",
+        "a@b.example\nBcc: thief@example.com",
+        "a b@c.example",
+    ],
+)
 async def test_an_address_that_no_mail_can_go_to_is_invalid(mailbox: Mailbox, address: str) -> None:
     with pytest.raises(Invalid):
         await mailbox.mail.send(Letter(to=address, subject="Hello", text="Hello"), message_id="m")
