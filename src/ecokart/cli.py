@@ -123,6 +123,23 @@ def spread(sku: str, shards: int) -> None:
 
 
 @main.group()
+def partner() -> None:
+    """Partners, whose programs order by an API key; see docs/partners.md."""
+
+
+@partner.command(name="add")
+@click.argument("name")
+@click.option("--email", default="", help="Where mails go about orders that name no address.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+def add_partner(name: str, email: str, days: int) -> None:
+    """Add the partner NAME and print its API key, once."""
+    from ecokart import partner_command  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: partner_command.add(settings, name, email, days))
+
+
+@main.group()
 def tables() -> None:
     """The tables of DynamoDB and the queues of SQS, which must be made before the shop starts."""
 

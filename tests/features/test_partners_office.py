@@ -9,7 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from ecokart.cli import main
 from ecokart.core import log
 from ecokart.core.ports import Ports
 from ecokart.core.transaction import transact
@@ -39,12 +41,14 @@ async def _partner(shop: Shop, partner_id: str) -> Partner:
     return await transact(shop.ports, service.one, partner_id)
 
 
-async def _asked(shop: Shop, partner_id: str, **limits: range) -> list[tuple[str, str, int]]:
+async def _asked(
+    shop: Shop, partner_id: str, statuses: range = range(600)
+) -> list[tuple[str, str, int]]:
     """What was noted of the last day, the newest first."""
     await shop.app.trail.flush()
     now = shop.ports.clock.now()
     day = (now - timedelta(days=1), now + timedelta(seconds=1))
-    found = await audit.shown(shop.ports.records, partner_id, *day, **limits)
+    found = await audit.shown(shop.ports.records, partner_id, *day, statuses=statuses)
     return [(entry.method, entry.path, entry.status) for entry in found.entries]
 
 
@@ -316,3 +320,18 @@ async def test_these_pages_are_for_the_office(shop: Shop, dana: dict[str, str]) 
     for path in ("/admin/partners", f"/admin/partners/{acme.partner_id}"):
         assert (await shop.client.get(path)).status_code == 303
         assert (await shop.client.get(path, headers=dana)).status_code == 403
+
+
+# The command.
+
+
+def test_the_command_prints_a_key_and_nothing_else(tmp_path: Path) -> None:
+    environ = {"ECOKART_DATA_DIR": str(tmp_path), "ECOKART_LOG_LEVEL": "error"}
+    added = CliRunner().invoke(
+        main, ["partner", "add", "Acme", "--email", "orders@acme.example"], env=environ
+    )
+    assert added.exit_code == 0
+    assert KEY.fullmatch(added.stdout.strip())
+    refused = CliRunner().invoke(main, ["partner", "add", "Acme", "--email", "acme"], env=environ)
+    assert refused.exit_code == 2
+    assert "--email is 'acme'" in refused.stderr
