@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from ecokart.core.clock import Clock
+from ecokart.core.clock import Clock, Ids
 from ecokart.core.payments import Payments
 from ecokart.core.ports import Cache, Live, Mail, Ports, Queue, Records
 from ecokart.core.records import Table
@@ -73,6 +73,7 @@ def open_engines(settings: Settings, tables: Iterable[Table[Any]], clock: Clock)
         targets=open_targets(settings, clock),
         terms=terms_of(settings),
         clock=clock,
+        new_id=Ids(clock),
     )
 
 

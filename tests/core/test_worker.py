@@ -13,7 +13,7 @@ import pytest
 
 from ecokart.core.clock import new_id
 from ecokart.core.errors import Unavailable
-from ecokart.core.events import ATTEMPTS, OUTBOX, cause, on, outbox_entry
+from ecokart.core.events import ATTEMPTS, OUTBOX, OutboxEntry, cause, on, stated
 from ecokart.core.handling import (
     FIRST_DELAY_SECONDS,
     LONGEST_DELAY_SECONDS,
@@ -307,7 +307,7 @@ async def test_an_orphan_is_found_in_a_long_outbox_of_any_order(
     await greeted(ports, "Ada")
     clock.advance(minutes=1)
     for _ in range(25):  # pages of events that others have in hand
-        entries = [outbox_entry(Greeted(guest="Bo"), new_id(), clock.now()) for _ in range(100)]
+        entries = [outbox_entry(clock) for _ in range(100)]
         await ports.records.commit([Put(OUTBOX, entry, ABSENT) for entry in entries])
     records = cast(Records, NewestFirst(ports.records))
     sweeper = worker(replace(ports, records=records), note)
@@ -346,6 +346,11 @@ async def test_a_job_of_a_worker_that_died_comes_back(start: Start, clock: Manua
     assert await worker(other, note).drain() == 0
     clock.advance(minutes=5)
     assert await worker(other, note).drain() == 1
+
+
+def outbox_entry(clock: ManualClock) -> OutboxEntry:
+    event = stated(Greeted(guest="Bo"), new_id(), clock.now())
+    return OutboxEntry(event.id, clock.now(), (event,))
 
 
 async def send(

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.books import Books, imbalances, read, unfinished
 from ecokart.app import open_ports
+from ecokart.core.clock import Ids
 from ecokart.core.events import Reactions
 from ecokart.core.i18n import Text
 from ecokart.core.money import Money
@@ -59,9 +60,9 @@ class World:
         self.random = Random(seed)
         self.clock = VirtualClock()
         self.chaos = Chaos(seed, _some_faults(self.random))
-        self._ids = 0
         settings = load({"ECOKART_DATA_DIR": str(folder), "ECOKART_ENVIRONMENT": "test"})
-        self.outside = dataclasses.replace(open_ports(settings, self.clock), new_id=self._new_id)
+        ids = Ids(self.clock, self.random.getrandbits)
+        self.outside = dataclasses.replace(open_ports(settings, self.clock), new_id=ids)
         self.supplied: dict[str, int] = {}
         self.life: Life
 
@@ -117,11 +118,6 @@ class World:
             for order_id in story.cancelled & {*books.orders}
             if books.orders[order_id]["stage"] != "CANCELLED"
         ]
-
-    def _new_id(self) -> str:
-        """Sorting by the time they were made, as real ones do."""
-        self._ids += 1
-        return f"{self._ids:08x}{self.random.getrandbits(96):024x}"
 
 
 class Life:

@@ -48,31 +48,45 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="name"):
         return str(cls.__struct_config__.tag)
 
 
-class OutboxEntry(msgspec.Struct, frozen=True):
-    """An event that was committed and still has to be handed to those who react to it."""
+class Stated(msgspec.Struct, frozen=True, array_like=True):
+    """An event as it travels: encoded once, for whoever keeps it."""
 
     id: str
     name: str
-    at: datetime
     event: msgspec.Raw
 
 
+class OutboxEntry(msgspec.Struct, frozen=True):
+    """The events of one commit, which still have to be handed to those who react to them. It has the first one's id."""
+
+    id: str
+    at: datetime
+    events: tuple[Stated, ...]
+
+
+def _of_one_event(entry: dict[str, Any]) -> dict[str, Any]:
+    """In shape 1 each event had an entry of its own."""
+    event = msgspec.Raw(_encode(entry["event"]))
+    stated = Stated(entry["id"], entry["name"], event)
+    return {"id": entry["id"], "at": entry["at"], "events": [stated]}
+
+
 # Ids sort by time, so the outbox needs no index: what was committed first is scanned first.
-OUTBOX = Table("outbox", OutboxEntry, key="id")
+OUTBOX = Table("outbox", OutboxEntry, key="id", shape=2, upgrades={1: _of_one_event})
 
 E = TypeVar("E", bound=Event)
 _encode = msgspec.json.Encoder().encode
 
 
-def outbox_entry(event: Event, event_id: str, at: datetime) -> OutboxEntry:
-    """What is kept of an event until it is handed on. Raises `CommitTooLarge`."""
+def stated(event: Event, event_id: str, at: datetime) -> Stated:
+    """The event with its id and time, by whom and because of what. Raises `CommitTooLarge`."""
     event = msgspec.structs.replace(
         event, id=event_id, at=at, cause=event.cause or cause.get(), actor=actor.get()
     )
     encoded = _encode(event)
     if len(encoded) > MAX_EVENT_BYTES:
         raise CommitTooLarge(f"The event {event.named()} takes {len(encoded)} bytes.")
-    return OutboxEntry(event_id, event.named(), at, msgspec.Raw(encoded))
+    return Stated(event_id, event.named(), msgspec.Raw(encoded))
 
 
 class Hopeless(Exception):

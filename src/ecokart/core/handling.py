@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import msgspec
 
@@ -16,10 +17,11 @@ from ecokart.core.events import (
     Handler,
     Hopeless,
     Reactions,
+    Stated,
     actor,
     cause,
 )
-from ecokart.core.ports import Delivery, Ports
+from ecokart.core.ports import Delivery, Job, Ports
 from ecokart.core.timers import is_cancelled
 
 FIRST_DELAY_SECONDS = 0.5
@@ -27,6 +29,17 @@ LONGEST_DELAY_SECONDS = 300.0
 LONGEST_ERROR = 2000  # characters kept of why a job failed
 
 log = logging.getLogger("ecokart.worker")
+
+
+def job_of(event: Stated, handler: Handler, now: datetime, *, again: str = "") -> Job:
+    """The handler's turn at the event. Another turn, after the first, has a name of its own: `again`."""
+    return Job(
+        id=f"{event.id}:{handler.name}{again}",
+        lane=handler.lane,
+        handler=handler.name,
+        event=event.event,
+        sent_at=now,
+    )
 
 
 class Handling:

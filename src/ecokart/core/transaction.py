@@ -16,8 +16,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from ecokart.core.errors import Conflict, Problem, Unavailable
-from ecokart.core.events import OUTBOX, Event, OutboxEntry, outbox_entry
-from ecokart.core.log import LOG, logged
+from ecokart.core.events import OUTBOX, Event, OutboxEntry
+from ecokart.core.log import LOG, Emitted, statements
 from ecokart.core.ports import Ports, Records
 from ecokart.core.records import (
     ABSENT,
@@ -70,7 +70,8 @@ class Transaction:
     def __init__(self, records: Records, now: datetime, new_id: Callable[[], str]) -> None:
         self.now = now
         self.new_id = new_id
-        self.emitted: list[OutboxEntry] = []
+        self.stated: OutboxEntry | None = None
+        self._emitted: list[Emitted] = []
         self._records = records
         self._seen: dict[Place, Versioned[Any] | None] = {}
         self._writes: dict[Place, Write] = {}
@@ -156,14 +157,18 @@ class Transaction:
         If it is a fact of a stream it is logged, as that stream's `number`-th where its facts are
         counted, with `detail`: what those who react needn't carry.
         """
-        entry = outbox_entry(event, self.new_id(), self.now)
-        self.emitted.append(entry)
-        self.add(OUTBOX, entry)
-        if stream := event.about():
-            self.add(LOG, logged(entry, stream, number, detail))
+        self._emitted.append(Emitted(event, number, detail))
 
     def writes(self) -> list[Write]:
-        """What the commit will hold, without adjustments that cancelled out."""
+        """What the commit holds if it is sent now, without adjustments that cancelled out.
+
+        The events are stated with this, so that their ids are no older than need be. Raises `CommitTooLarge`.
+        """
+        if self._emitted and self.stated is None:
+            self.stated, kept = statements(self._emitted, self.now, self.new_id)
+            self.add(OUTBOX, self.stated)
+            for statement in kept:
+                self.add(LOG, statement)
         return [
             w for w in self._writes.values() if not isinstance(w, Adjust) or any(w.add.values())
         ]
@@ -228,7 +233,7 @@ async def transact(
             pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause * random.random())  # noqa: S311 (jitter, not a secret)
             continue
-        if tx.emitted:
-            ports.handoff.offer(tx.emitted)
+        if tx.stated:
+            ports.handoff.offer([tx.stated])
         return result
     raise Contended

@@ -18,8 +18,16 @@ from datetime import timedelta
 from functools import partial
 
 from ecokart.core.errors import Unavailable
-from ecokart.core.events import OUTBOX, TIMEOUT_SECONDS, Handler, OutboxEntry, Reactions, Timer
-from ecokart.core.handling import Handling
+from ecokart.core.events import (
+    OUTBOX,
+    TIMEOUT_SECONDS,
+    Handler,
+    OutboxEntry,
+    Reactions,
+    Stated,
+    Timer,
+)
+from ecokart.core.handling import Handling, job_of
 from ecokart.core.ports import Delivery, Job, Ports
 from ecokart.core.records import ANY, Cursor, Delete
 from ecokart.core.timers import is_cancelled, run_if_due
@@ -108,25 +116,20 @@ class Worker:
 
     async def relay(self, entries: Sequence[OutboxEntry]) -> None:
         """Turn events into jobs. The jobs are stored before the entries go: twice, but never lost."""
-        jobs = [
-            self._job(entry, handler)
-            for entry in entries
-            for handler in self.reactions.by_event.get(entry.name, ())
-        ]
+        jobs = [self._job(event, handler) for event, handler in self._reacting(entries)]
         await self._settle(entries, jobs)
 
     async def express(self, entries: Sequence[OutboxEntry]) -> None:
         """Run at once what may be, and turn the rest, and what failed, into jobs."""
         direct, jobs = [], []
-        for entry in entries:
-            for handler in self.reactions.by_event.get(entry.name, ()):
-                if handler.lane in EXPRESS:
-                    direct.append((entry, handler))
-                else:
-                    jobs.append(self._job(entry, handler))
+        for event, handler in self._reacting(entries):
+            if handler.lane in EXPRESS:
+                direct.append((event, handler))
+            else:
+                jobs.append(self._job(event, handler))
         tasks = [
-            asyncio.create_task(self._jobs.failure(handler, entry.event))
-            for entry, handler in direct
+            asyncio.create_task(self._jobs.failure(handler, event.event))
+            for event, handler in direct
         ]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._express_timeout_seconds)
@@ -134,21 +137,24 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        for (entry, handler), task in zip(direct, tasks, strict=True):
+        for (event, handler), task in zip(direct, tasks, strict=True):
             failure = asyncio.CancelledError() if task.cancelled() else task.result()
             if failure is not None:
-                log.warning("express failed: %r", failure, extra={"job": entry.id})
-                jobs.append(self._job(entry, handler))
+                log.warning("express failed: %r", failure, extra={"job": event.id})
+                jobs.append(self._job(event, handler))
         await self._settle(entries, jobs)
 
-    def _job(self, entry: OutboxEntry, handler: Handler) -> Job:
-        return Job(
-            id=f"{entry.id}:{handler.name}",
-            lane=handler.lane,
-            handler=handler.name,
-            event=entry.event,
-            sent_at=self.ports.clock.now(),
-        )
+    def _reacting(self, entries: Sequence[OutboxEntry]) -> list[tuple[Stated, Handler]]:
+        """Each event with each handler that reacts to it."""
+        return [
+            (event, handler)
+            for entry in entries
+            for event in entry.events
+            for handler in self.reactions.by_event.get(event.name, ())
+        ]
+
+    def _job(self, event: Stated, handler: Handler) -> Job:
+        return job_of(event, handler, self.ports.clock.now())
 
     async def _settle(self, entries: Sequence[OutboxEntry], jobs: list[Job]) -> None:
         if jobs:
