@@ -69,8 +69,11 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's word that something about a payment has changed; `id` is its own, and repeats
-    when the notice does. What has changed says `Payments.look`."""
+    """The provider's word that something about an order's payment has changed.
+
+    `id` is its own, and repeats when the notice does. `reference` is what it is about: the payment, or a
+    part of it. What has changed says `Payments.look`.
+    """
 
     id: str
     reference: str
@@ -83,8 +86,8 @@ class Payments(Port, Protocol):
 
     Every call that changes something carries a `key`: the same key has its effect once, and a repeat is
     answered with the payment as it is by then, whatever became of the first answer. So a call that
-    raised `Unavailable`, which may have had its effect, is repeated with its key; a key that comes with
-    something else is refused. A call is over within ten seconds.
+    raised `Unavailable`, which may have had its effect, is repeated with its key. A key is for one thing:
+    another charge under it is refused. A call is over within ten seconds.
     """
 
     @property

@@ -65,7 +65,8 @@ class StripePayments:
         webhook_secrets: tuple[str, ...],
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        given = dict(parse_qsl(urlsplit(url).query, strict_parsing=bool(urlsplit(url).query)))
+        query = urlsplit(url).query
+        given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
         self._methods = _methods(given.pop("methods", "card"))
         api_base = given.pop("api_base", stripe.DEFAULT_API_BASE)
         if given:
@@ -125,14 +126,12 @@ class StripePayments:
         async with _bounded():
             session = await self._session(reference)
             if payment_of(session).state is PaymentState.OPEN:
-                session = await self._expire(session, key)
-            payment, intent = payment_of(session), session.payment_intent
-            if payment.state is not PaymentState.AUTHORISED or intent is None:
-                return payment
-            cancel = self._stripe.payment_intents.cancel_async
-            session.payment_intent = await self._post(
-                lambda options: cancel(intent.id, {}, options), f"{key}.intent", PaymentIntent
-            )
+                expire = self._stripe.checkout.sessions.expire_async
+                session = await self._called_off(session, expire, session.id, key)
+            intent = session.payment_intent
+            if intent and payment_of(session).state is PaymentState.AUTHORISED:
+                cancel = self._stripe.payment_intents.cancel_async
+                session = await self._called_off(session, cancel, intent.id, f"{key}.intent")
             return payment_of(session)
 
     async def refund(self, reference: str, amount: Money, *, key: str) -> Payment:
@@ -179,13 +178,14 @@ class StripePayments:
         retrieve = self._stripe.checkout.sessions.retrieve_async
         return await self._get(retrieve(reference, {"expand": WHOLE}), Session)
 
-    async def _expire(self, session: Session, key: str) -> Session:
-        """The session with nobody let pay any more, or as it is if somebody was quicker."""
-        expire = self._stripe.checkout.sessions.expire_async
+    async def _called_off(
+        self, session: Session, call: Callable[..., Awaitable[Any]], id_: str, key: str
+    ) -> Session:
+        """The session after that call, or as it is where somebody was quicker: paid, or expired."""
         try:
-            await self._post(lambda options: expire(session.id, {}, options), key, Session)
-        except PaymentRefused:
-            log.info("payments: %s was paid, or had expired, before it was called off", session.id)
+            await self._post(lambda options: call(id_, {}, options), key, dict)
+        except stripe.InvalidRequestError as error:
+            log.info("payments: %s can't be called off: %s", id_, error.user_message)
         return await self._session(session.id)
 
     @staticmethod
