@@ -1,17 +1,27 @@
-"""What happens beside an order's way: the mail that confirms it."""
+"""What happens beside an order's way: its buyer hears of it by mail."""
 
 from __future__ import annotations
 
-from ecokart.core.events import on
-from ecokart.core.ports import Ports
-from ecokart.features.orders import service
-from ecokart.features.orders.events import OrderPlaced
-from ecokart.features.orders.mails import confirmation
+from ecokart.features.orders import mails
+from ecokart.features.orders.events import (
+    OrderCancelled,
+    OrderFailed,
+    OrderPlaced,
+    OrderRefunded,
+    OrderShipped,
+    PaymentReceived,
+    PaymentReminded,
+    PaymentReversed,
+    PaymentSecured,
+)
+from ecokart.features.orders.posting import by_mail
 
-
-@on(OrderPlaced, lane="mail")
-async def confirm_by_mail(ports: Ports, event: OrderPlaced) -> None:
-    """Confirm the order to its buyer. The message id is the event's, so twice is once."""
-    order = await service.any_one(ports.records, event.order_id)
-    if order.email:
-        await ports.mail.send(confirmation(order), message_id=f"{event.id}.confirmation")
+confirmation = by_mail(OrderPlaced, mails.confirmation)
+paid = by_mail(PaymentSecured, mails.paid)
+received = by_mail(PaymentReceived, mails.received)
+reminder = by_mail(PaymentReminded, mails.reminder)
+reversal = by_mail(PaymentReversed, mails.reversal)
+shipped = by_mail(OrderShipped, mails.shipped)
+cancelled = by_mail(OrderCancelled, mails.cancelled)
+failed = by_mail(OrderFailed, mails.failed)
+refunded = by_mail(OrderRefunded, mails.refunded)
