@@ -18,6 +18,7 @@ import msgspec
 
 from ecokart.core.clock import Clock, new_id
 from ecokart.core.events import OutboxEntry
+from ecokart.core.news import News
 from ecokart.core.payments import Payments
 from ecokart.core.port import Port
 from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
@@ -271,6 +272,7 @@ class Ports:
     terms: Terms = field(default_factory=Terms)
     new_id: Callable[[], str] = new_id
     handoff: Handoff = field(default_factory=Handoff)
+    news: News = field(default_factory=News)
 
     async def close(self) -> None:
         """Close every engine, the records last: others may keep their own things in them."""

@@ -159,6 +159,10 @@ class Transaction:
         """
         self._emitted.append(Emitted(event, number, detail))
 
+    def streams(self) -> set[str]:
+        """The streams of which a fact was stated."""
+        return {stream for emitted in self._emitted if (stream := emitted.event.about())}
+
     def writes(self) -> list[Write]:
         """What the commit holds if it is sent now, without adjustments that cancelled out.
 
@@ -235,5 +239,6 @@ async def transact(
             continue
         if tx.stated:
             ports.handoff.offer([tx.stated])
+            ports.news.add(tx.streams())
         return result
     raise Contended

@@ -28,6 +28,7 @@ from ecokart.core.events import (
     Timer,
 )
 from ecokart.core.handling import Handling, job_of
+from ecokart.core.news import GATHERED_SECONDS
 from ecokart.core.ports import Delivery, Job, Ports
 from ecokart.core.records import ANY, Cursor, Delete
 from ecokart.core.timers import is_cancelled, run_if_due
@@ -72,7 +73,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`. A failure of an engine is logged and tried again, never the end."""
-        loops: list[Callable[[], Awaitable[None]]] = [self._sweep_loop]
+        loops: list[Callable[[], Awaitable[None]]] = [self._sweep_loop, self._news_loop]
         loops += [partial(self._handoff_loop, self.express)] * EXPRESS_AT_ONCE
         # Each timer keeps to itself: one that takes long holds up no other.
         loops += [partial(self._timer_loop, timer) for timer in self.reactions.timers.values()]
@@ -84,12 +85,15 @@ class Worker:
 
     async def hand_on(self) -> None:
         """Turn this process's own events into jobs for those who work, until `stop`. Runs none itself."""
-        await self._keep(partial(self._handoff_loop, self.relay))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep(partial(self._handoff_loop, self.relay)))
+            group.create_task(self._keep(self._news_loop))
 
     def stop(self) -> None:
         """Finish what is in hand and take nothing new."""
         self._stopping.set()
         self.ports.handoff.bell.set()
+        self.ports.news.bell.set()
 
     async def drain(self) -> int:
         """Work until nothing is due any more; says how many jobs were run. For tests and scripts."""
@@ -103,6 +107,7 @@ class Worker:
                 for delivery in await self.ports.queue.receive(lane, limit=SLOTS)
             ]
             if not relayed and not deliveries:
+                await self.ports.news.tell(self.ports.live)
                 return ran
             await self._finish(await asyncio.gather(*map(self._jobs.handle, deliveries)))
             ran += len(deliveries)
@@ -201,6 +206,12 @@ class Worker:
             else:
                 handoff.bell.clear()
                 await _at_most(SWEEP_SECONDS, handoff.bell.wait())
+
+    async def _news_loop(self) -> None:
+        while not self._stopping.is_set():
+            await self.ports.news.tell(self.ports.live)
+            await _at_most(SWEEP_SECONDS, self.ports.news.bell.wait())
+            await asyncio.sleep(GATHERED_SECONDS)
 
     async def _sweep_loop(self) -> None:
         while not self._stopping.is_set():
