@@ -12,10 +12,12 @@ from ecokart.core.transaction import Transaction, transact
 from ecokart.features.accounts.model import Address, Email, WrongPostalCode
 from ecokart.features.catalog.model import OutOfStock
 from ecokart.features.orders import service
+from ecokart.features.orders.checkout import refuse_method
 from ecokart.features.orders.model import (
     CartEmpty,
     EmailNeeded,
     Method,
+    MethodNotOffered,
     NoSuchOrder,
     Order,
     OrderLine,
@@ -34,11 +36,18 @@ from ecokart.web.routing import Access, Routes
 routes = Routes("Orders", access=Access.ANYONE)
 
 
+class PaymentChoice(msgspec.Struct):
+    """How it is paid: one of the methods that the shop offers. Where, the order says as soon as it is known."""
+
+    method: Method = Method.INVOICE
+
+
 class NewOrder(msgspec.Struct):
     """Where the cart's content goes. A guest gives an e-mail address; a customer's is known."""
 
     address: Address
     email: Email | None = None
+    payment: PaymentChoice = msgspec.field(default_factory=PaymentChoice)
 
 
 class ListQuery(msgspec.Struct):
@@ -102,6 +111,7 @@ class OrderList(msgspec.Struct, rename="camel"):
         OutOfStock,
         EmailNeeded,
         WrongPostalCode,
+        MethodNotOffered,
         BadIdempotencyKey,
         IdempotencyKeyReused,
         IdempotencyKeyInUse,
@@ -112,9 +122,11 @@ class OrderList(msgspec.Struct, rename="camel"):
 async def place_order(request: Request, body: NewOrder) -> Response:
     """Order what is in the cart.
 
-    All of it or nothing: stock, order and cart change in one transaction. Paid by invoice.
+    All of it or nothing: stock, order and cart change in one transaction. It is paid by invoice, unless
+    `payment` names another method that the shop offers.
     """
     body.address.check(within="address.")
+    refuse_method(request.ports, body.payment.method, body.address.country)
     owner, language = request.visitor.owner, language_of(request)
     email = body.email or request.visitor.email
     if owner is None:
@@ -123,9 +135,8 @@ async def place_order(request: Request, body: NewOrder) -> Response:
         raise EmailNeeded
 
     async def order(tx: Transaction) -> OrderView:
-        placed = await service.place(
-            tx, Buyer(owner, email, body.address, language), request.ports.terms
-        )
+        buyer = Buyer(owner, email, body.address, language, body.payment.method)
+        placed = await service.place(tx, buyer, request.ports.terms)
         return view(placed, language)
 
     return await once(request, owner, 201, order)

@@ -12,12 +12,13 @@ import msgspec
 from ecokart.core.errors import Conflict
 from ecokart.core.idempotency import remember, replay
 from ecokart.core.money import Money
+from ecokart.core.ports import Ports
 from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction
 from ecokart.features.accounts import service as accounts
 from ecokart.features.accounts.model import TooManyAddresses
-from ecokart.features.orders import service
-from ecokart.features.orders.model import CartEmpty
+from ecokart.features.orders import paying, service
+from ecokart.features.orders.model import CartEmpty, Method, MethodNotOffered
 from ecokart.features.orders.service import Buyer
 
 
@@ -34,6 +35,23 @@ class Seen(Protocol):
     def quantity(self) -> int: ...
     @property
     def price(self) -> Money: ...
+
+
+def method_named(name: str) -> Method:
+    """The way to pay that a form names, or an invoice where it names none. Raises `MethodNotOffered`."""
+    try:
+        return Method(name or Method.INVOICE)
+    except ValueError:
+        raise MethodNotOffered from None
+
+
+def refuse_method(ports: Ports, method: Method, country: str) -> None:
+    """Raises `MethodNotOffered` for a way to pay that isn't there, or not where the order goes.
+
+    TWINT is an app of the Swiss banks: nobody else has it.
+    """
+    if method not in paying.offered(ports) or (method is Method.TWINT and country != "CH"):
+        raise MethodNotOffered(f"Not {method} for {country}.")
 
 
 def seen(lines: Iterable[Seen]) -> str:

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import convert
 from starlette.responses import Response
 
-from ecokart.core.errors import Problem
+from ecokart.core.errors import Problem, Unavailable
+from ecokart.core.payments import PaymentState
 from ecokart.core.transaction import transact
 from ecokart.features.accounts import service as accounts
 from ecokart.features.accounts.model import Address, Customer, Email, WrongPostalCode
@@ -17,9 +18,25 @@ from ecokart.features.cart import service as cart
 from ecokart.features.cart.model import Cart
 from ecokart.features.catalog.model import OutOfStock
 from ecokart.features.catalog.shelf import Shelf
-from ecokart.features.orders import service
-from ecokart.features.orders.checkout import BasketChanged, order_once, seen
-from ecokart.features.orders.model import FINAL, CartEmpty, Order, Status, TooLateToCancel
+from ecokart.features.orders import paying, service
+from ecokart.features.orders.checkout import (
+    BasketChanged,
+    method_named,
+    order_once,
+    refuse_method,
+    seen,
+)
+from ecokart.features.orders.model import (
+    ENDED,
+    FINAL,
+    CartEmpty,
+    Method,
+    MethodNotOffered,
+    Order,
+    Stage,
+    Status,
+    TooLateToCancel,
+)
 from ecokart.features.orders.service import Buyer
 from ecokart.features.orders.taxes import RATES, SHIPPING, tax_lines
 from ecokart.web import paging
@@ -60,13 +77,15 @@ async def order(request: Request) -> Response:
         wrong |= wrong_fields(fields, Reachable)
     if wrong:
         return await _checkout(request, fields, wrong=wrong)
-    buyer = Buyer(
-        request.visitor.owner or "",
-        customer.email if customer else fields["email"],
-        address or convert(fields, Address),
-        language_of(request),
-    )
     try:
+        buyer = Buyer(
+            request.visitor.owner or "",
+            customer.email if customer else fields["email"],
+            address or convert(fields, Address),
+            language_of(request),
+            method_named(fields.get("method", "")),
+        )
+        refuse_method(request.ports, buyer.method, buyer.address.country)
         order_id = await transact(
             request.ports,
             order_once,
@@ -78,9 +97,39 @@ async def order(request: Request) -> Response:
         )
     except CartEmpty:
         return see_other("/cart")
-    except (OutOfStock, BasketChanged) as why:
+    except (OutOfStock, BasketChanged, MethodNotOffered) as why:
         return await _checkout(request, fields, why=why)
-    return see_other(f"/account/orders/{order_id}/thanks")
+    where = "pay" if buyer.method.online else "thanks"
+    return see_other(f"/account/orders/{order_id}/{where}")
+
+
+@routes("GET", "/account/orders/{id}/pay")
+async def pay(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
+    """On to the provider's payment page. While the provider is away, the order waits for it.
+
+    It is a page and no redirect: a form of ours may lead to no other site (the content security policy).
+    """
+    order = await _own(request, id)
+    try:
+        order = await paying.begin(request.ports, order.id)
+    except Unavailable:
+        return await page(request, "orders/pay.html", order=order, url="")
+    if order.stage is not Stage.PLACED or order.payment.state is not PaymentState.OPEN:
+        return see_other(f"/account/orders/{order.id}")
+    return await page(request, "orders/pay.html", order=order, url=order.payment.url)
+
+
+@routes("GET", "/account/orders/{id}/returned")
+async def returned(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
+    """Back from the provider. What has become of the payment only the provider knows."""
+    order = await _own(request, id)
+    try:
+        order = await paying.follow(request.ports, order.id)
+    except Unavailable:
+        return see_other(f"/account/orders/{order.id}")  # a notice will tell
+    unpaid = order.stage is Stage.PLACED and order.payment.state is PaymentState.OPEN
+    where = "" if unpaid or order.stage in ENDED else "/thanks"
+    return see_other(f"/account/orders/{order.id}{where}")
 
 
 @routes("GET", "/account/orders", query=ListQuery)
@@ -166,6 +215,8 @@ async def _checkout(
         why=why,
         left=_left(request, basket, why) if why else {},
         **_summary(basket),
+        methods=paying.offered(ports),
+        method=(typed or {}).get("method") or Method.INVOICE,
         form=(typed or {}).get("form") or secrets.token_hex(16),
         here="/checkout",
     )
