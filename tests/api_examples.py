@@ -33,8 +33,11 @@ HOME = {
     "city": "Salzburg",
     "country": "AT",
 }
-# What a shop draws by lot: ids, order numbers, tokens.
-DRAWN = re.compile(r"(?:user-)?[0-9a-f]{32}|EK-\d{6}-[0-9A-Z]{6}|eyJ[\w.-]+")
+# What a shop draws by lot: ids, order numbers, tokens, secrets.
+DRAWN = re.compile(
+    r"msg_[0-9a-f]{32}_[0-9a-f]{32}|(?:user-)?[0-9a-f]{32}|EK-\d{6}-[0-9A-Z]{6}|eyJ[\w.-]+"
+    r"|whsec_[\w+/=]{44}"
+)
 
 
 class Told(NamedTuple):
@@ -73,7 +76,8 @@ async def tell(shop: Shop) -> AsyncIterator[Told]:
         shown = DRAWN.findall(_as_text(example.get("answer")))
         drawn |= dict(zip(shown, DRAWN.findall(answer.text), strict=False))
         text = answer.text
-        for word, lot in drawn.items():
+        # The longest first: some are parts of others.
+        for word, lot in sorted(drawn.items(), key=lambda pair: -len(pair[1])):
             text = text.replace(lot, word)
         given = json.loads(text, parse_float=Decimal) if text else None
         yield Told(endpoint, example, given)

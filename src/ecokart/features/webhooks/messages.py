@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from standardwebhooks.webhooks import Webhook
 
-from ecokart.core.errors import Unavailable
 from ecokart.core.log import stream
 from ecokart.core.ports import Records
 from ecokart.features.catalog.events import StockLow
@@ -19,13 +18,6 @@ from ecokart.features.webhooks.deliveries import Message
 from ecokart.features.webhooks.model import PING, Delivery, Endpoint, Topic
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-class NotLoggedYet(Unavailable):
-    """The log's index doesn't have this fact yet.
-
-    It may lag behind a commit by a moment.
-    """
 
 
 class StockLowData(msgspec.Struct, rename="camel"):
@@ -43,12 +35,10 @@ class PingData(msgspec.Struct, rename="camel"):
 
 
 async def about_order(records: Records, fact: OrderFact, topic: Topic) -> Message:
-    """The order as it was when that happened, however far it has gone since. Raises `NotLoggedYet`."""
+    """The order as it was when that happened, however far it has gone since."""
     entries = await stream(records, fact.about())
-    places = [place for place, entry in enumerate(entries) if entry.id == fact.id]
-    if not places:
-        raise NotLoggedYet(fact.about())
-    order = rebuilt(entries[: places[0] + 1])
+    place = [entry.id for entry in entries].index(fact.id)
+    order = rebuilt(entries[: place + 1])
     return Message(fact.id, topic, order.id, body(topic, fact.at, view(order, order.language)))
 
 
