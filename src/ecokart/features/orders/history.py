@@ -85,13 +85,15 @@ def record(tx: Transaction, order: Order, fact: OrderFact) -> Order:
 def rebuilt(entries: Sequence[LogEntry]) -> Order:
     """The order that these facts make: all of its stream, the first one first.
 
-    Raises `ValueError` if the first is missing: orders from before there was a log can't be rebuilt.
+    What else the stream tells isn't numbered, and makes no difference to the order. Raises
+    `ValueError` if the first is missing: orders from before there was a log can't be rebuilt.
     """
-    if not entries or entries[0].number != 1 or entries[0].detail is None:
+    facts = [entry for entry in entries if entry.number]
+    if not facts or facts[0].detail is None:
         raise ValueError("The first fact is missing.")
-    beginning = msgspec.json.decode(entries[0].detail, type=Beginning)
+    beginning = msgspec.json.decode(facts[0].detail, type=Beginning)
     order = ORDERS.load_body(beginning.shape, bytes(beginning.order))
-    for entry in entries[1:]:
+    for entry in facts[1:]:
         order = evolve(order, _decode(entry.event), entry.at)
     return order
 

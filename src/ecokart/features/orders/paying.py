@@ -10,6 +10,7 @@ there is. A payment of which no answer was kept is found so, and never opened tw
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from ecokart.core.events import on
@@ -40,11 +41,14 @@ from ecokart.features.orders.model import (
     Stage,
 )
 from ecokart.features.orders.refunds import ask_back
+from ecokart.features.payments.events import PaymentNoticed
 
 NOTHING_HELD = frozenset({PaymentState.FAILED, PaymentState.CANCELLED})
 # A bank takes days, and its notice may be lost.
 LOOK_AGAIN = timedelta(days=1)
 REVERSED_DUE = timedelta(days=7)
+
+log = logging.getLogger("ecokart.orders")
 
 
 def offered(ports: Ports) -> tuple[Method, ...]:
@@ -81,6 +85,15 @@ async def open_payment(ports: Ports, event: PaymentNeeded) -> None:
 async def let_go(ports: Ports, event: PaymentUnwanted) -> None:
     """Nobody wants the order any more: what is held for it is let go, what came goes back."""
     await follow(ports, event.order_id)
+
+
+@on(PaymentNoticed, lane="payments", attempts=PATIENCE, timeout_seconds=20)
+async def hear(ports: Ports, event: PaymentNoticed) -> None:
+    """The provider says that something has changed."""
+    try:
+        await follow(ports, event.order_id)
+    except NoSuchOrder:
+        log.warning("a notice about an order that isn't ours", extra={"order": event.order_id})
 
 
 async def begin(ports: Ports, order_id: str) -> Order:

@@ -12,7 +12,10 @@ def _owned_by_nobody(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_stages(order: dict[str, Any]) -> dict[str, Any]:
-    """In shape 2 an order had the API's status alone, and was paid by an invoice in the parcel."""
+    """In shape 2 an order had the API's status alone, and was paid by an invoice in the parcel.
+
+    Nothing was logged of it, so its first fact is still to come.
+    """
     stages = {"PENDING": "PLACED", "PROCESSING": "AUTHORISED"}
 
     def stage(status: str) -> str:
@@ -28,6 +31,7 @@ def _with_stages(order: dict[str, Any]) -> dict[str, Any]:
         "steps": steps,
         "payment": payment,
         "restocked": order["status"] == "CANCELLED",
+        "facts": 0,
     }
 
 
