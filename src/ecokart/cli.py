@@ -108,6 +108,58 @@ def redrive(job_ids: tuple[str, ...], everything: bool) -> None:
     _run(lambda: serving.redrive(settings, list(job_ids), everything=everything))
 
 
+@main.group()
+def events() -> None:
+    """The log of every fact: who did what, when, and by which request; see docs/events.md."""
+
+
+@events.command()
+@click.option("--follow", "-f", "following", is_flag=True, help="Go on as facts are stated.")
+@click.option("--stream", "name", default="", help="Of this stream alone: orders/EK-…")
+@click.option("--from", "begin", default="", help="All from this time on: 2026-11-21T14:30, 10m.")
+@click.option("--last", "-n", type=click.IntRange(min=1), default=20, show_default=True)
+def tail(*, following: bool, name: str, begin: str, last: int) -> None:
+    """Show the newest facts: time, name, stream and number, who, request, and what was said."""
+    from ecokart import event_log  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: event_log.tail(settings, name=name, begin=begin, last=last, following=following))
+
+
+@events.command()
+@click.argument("target", metavar="FILE|-")
+@click.option("--from", "begin", default="", help="From this time on, instead of the beginning.")
+@click.option("--to", "end", default="", help="Up to this time, instead of a minute ago.")
+@click.option("--after", default="", help="Behind the fact with this id, where an export ended.")
+def export(target: str, begin: str, end: str, after: str) -> None:
+    """Write the facts as JSON lines. A file that is there already is continued behind its last line."""
+    from ecokart import event_log  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: event_log.export(settings, target, begin=begin, end=end, after=after))
+
+
+@events.command()
+@click.argument("handler")
+@click.option("--from", "begin", required=True, help="The facts from this time on.")
+@click.option("--to", "end", default="", help="Up to this time, instead of now.")
+@click.option("--dry-run", "dry", is_flag=True, help="Only count them.")
+def replay(handler: str, begin: str, end: str, *, dry: bool) -> None:
+    """Send HANDLER the facts of a time again. Each becomes a job; one that still waits isn't doubled."""
+    from ecokart import event_log  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda: event_log.replay(settings, handler, begin=begin, end=end, dry=dry))
+
+
+@events.command()
+def handlers() -> None:
+    """List the handlers, what each reacts to, and whether that can be replayed."""
+    from ecokart import event_log  # noqa: PLC0415
+
+    event_log.handlers()
+
+
 @main.command()
 @click.argument("sku")
 @click.argument("shards", type=click.IntRange(1, MAX_SHARDS))

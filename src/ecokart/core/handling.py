@@ -17,7 +17,6 @@ from ecokart.core.events import (
     Handler,
     Hopeless,
     Reactions,
-    Stated,
     actor,
     cause,
 )
@@ -31,13 +30,13 @@ LONGEST_ERROR = 2000  # characters kept of why a job failed
 log = logging.getLogger("ecokart.worker")
 
 
-def job_of(event: Stated, handler: Handler, now: datetime, *, again: str = "") -> Job:
-    """The handler's turn at the event. Another turn, after the first, has a name of its own: `again`."""
+def job_of(event_id: str, event: msgspec.Raw, handler: Handler, now: datetime) -> Job:
+    """The handler's turn at the event. It has the same id whenever it is made, so that none waits twice."""
     return Job(
-        id=f"{event.id}:{handler.name}{again}",
+        id=f"{event_id}:{handler.name}",
         lane=handler.lane,
         handler=handler.name,
-        event=event.event,
+        event=event,
         sent_at=now,
     )
 

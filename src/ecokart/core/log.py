@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +26,8 @@ from ecokart.core.ports import Records
 from ecokart.core.records import Table
 
 PAGE = 200
+# No shop is older: whoever asks for everything begins here.
+BEGINNING = datetime(2025, 1, 1, tzinfo=UTC)
 # No engine tries a commit for longer than this: what was stated before it is complete.
 SETTLED = timedelta(seconds=60)
 # Who follows looks back so far each time, and by the time a commit has settled once as far as that.
@@ -44,7 +46,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     event: msgspec.Raw
-    detail: msgspec.Raw | None
+    detail: msgspec.Raw  # `null` where there is none; msgspec reads no `Raw | None`
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):

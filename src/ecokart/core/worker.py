@@ -159,7 +159,7 @@ class Worker:
         ]
 
     def _job(self, event: Stated, handler: Handler) -> Job:
-        return job_of(event, handler, self.ports.clock.now())
+        return job_of(event.id, event.event, handler, self.ports.clock.now())
 
     async def _settle(self, entries: Sequence[OutboxEntry], jobs: list[Job]) -> None:
         if jobs:
