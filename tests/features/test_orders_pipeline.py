@@ -101,14 +101,6 @@ async def till(
 by_people = pytest.mark.parametrize("till", ["office"], indirect=True)
 
 
-async def _act(
-    till: Till, action: Callable[..., Awaitable[Order]], order: Order, *more: Any
-) -> Order:
-    """Somebody in the office acts, on the page as it is now."""
-    facts = (await till.order(order)).facts
-    return await transact(till.ports, action, order.id, facts, *more)
-
-
 async def _cancel(till: Till, order: Order) -> Order:
     return await transact(till.ports, service.cancel, order.owner, order.id)
 
@@ -149,9 +141,9 @@ async def test_who_has_to_act_is_told_where(till: Till) -> None:
 async def test_a_transfer_is_waited_for_and_may_come_in_parts(till: Till) -> None:
     order = await till.place(Method.PREPAYMENT)
     await till.work()
-    await _act(till, office.receive, order, Money(2000), till.terms)
+    await till.act(office.receive, order, Money(2000), till.terms)
     assert (await till.order(order)).stage is Stage.PLACED
-    await _act(till, office.receive, order, Money(500), till.terms)
+    await till.act(office.receive, order, Money(500), till.terms)
     done = await till.order(order)
     assert (done.stage, done.payment.captured) == (Stage.COMPLETED, Money(2500))
     assert done.refundable == Money(2500)
@@ -162,11 +154,11 @@ async def test_people_pack_and_ship(till: Till) -> None:
     order = await till.place(Method.CARD, "pays")
     await till.work()
     assert (await till.payment(order)).state is PaymentState.AUTHORISED
-    await _act(till, office.pack, order, till.terms)
+    await till.act(office.pack, order, till.terms)
     await till.work()
     assert (await till.order(order)).stage is Stage.CAPTURED
     parcel = Shipment(carrier="DHL", tracking="00340", url="https://example.com/00340")
-    await _act(till, office.ship, order, parcel, till.terms)
+    await till.act(office.ship, order, parcel, till.terms)
     done = await till.order(order)
     assert (done.stage, done.shipment) == (Stage.COMPLETED, parcel)
 
@@ -182,7 +174,7 @@ async def test_an_order_that_moved_meanwhile_is_looked_at_again(till: Till) -> N
     with pytest.raises(OrderMoved):
         await transact(till.ports, office.ship, order.id, seen, Shipment(), till.terms)
     with pytest.raises(OrderMoved):
-        await _act(till, office.pack, order, till.terms)
+        await till.act(office.pack, order, till.terms)
 
 
 @by_people
@@ -385,9 +377,9 @@ async def test_called_off_while_the_money_is_being_taken(
 ) -> None:
     order = await till.place(Method.CARD, "pays")
     await till.work()
-    await _act(till, office.pack, order, till.terms)
+    await till.act(office.pack, order, till.terms)
     provider[0].after["capture"] = lambda: _once(
-        provider[0].after, "capture", _act(till, office.call_off, order, "sold out")
+        provider[0].after, "capture", till.act(office.call_off, order, "sold out")
     )
     await till.work()
     over, payment = await till.order(order), await till.payment(order)
@@ -401,7 +393,7 @@ async def test_a_notice_of_the_capture_before_its_answer(
 ) -> None:
     order = await till.place(Method.CARD, "pays")
     await till.work()
-    await _act(till, office.pack, order, till.terms)
+    await till.act(office.pack, order, till.terms)
     provider[0].after["capture"] = lambda: _once(
         provider[0].after, "capture", paying.follow(till.ports, order.id)
     )
@@ -436,7 +428,7 @@ async def test_a_debit_that_is_taken_back_after_the_parcel_went_is_owed_again(
         await paying.follow(till.ports, order.id)
     owing = await till.order(order)
     assert (owing.stage, owing.awaits, owing.owed) == (Stage.COMPLETED, Awaited.INVOICE, TOTAL)
-    await _act(till, office.receive, order, TOTAL, till.terms)
+    await till.act(office.receive, order, TOTAL, till.terms)
     await paying.follow(till.ports, order.id)
     paid = await till.order(order)
     assert (paid.awaits, paid.payment.captured) == (None, TOTAL)
