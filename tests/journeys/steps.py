@@ -26,6 +26,16 @@ async def order(page: Page) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text("Danke für Ihre Bestellung.")
 
 
+async def order_by_card(page: Page) -> None:
+    """From the shop window to the provider's page."""
+    await buy_a_board(page)
+    await expect(page.locator("[data-basket-count]")).to_have_text("1")
+    await page.goto("/checkout")
+    await give_address(page, "gast@example.com")
+    await page.get_by_label("Kredit- oder Debitkarte").check()
+    await page.get_by_role("button", name="Zahlungspflichtig bestellen").click()
+
+
 async def sign_in(page: Page, person: tuple[str, str], *, then: str = "/") -> None:
     await page.goto(f"/sign-in?next={then}")
     await page.locator("#email").fill(person[0])
