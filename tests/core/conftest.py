@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ecokart.core.clock import Ids
 from ecokart.core.ports import Ports
 from ecokart.engines.cache_memory import MemoryCache
 from ecokart.engines.live_memory import MemoryLive
@@ -35,6 +36,7 @@ async def start(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Start]:
             NoPayments(),
             HttpTargets(clock),
             clock,
+            new_id=Ids(clock),
         )
 
     yield process

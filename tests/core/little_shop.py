@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ecokart.core.events import OUTBOX, Event, Reactions
+from ecokart.core.log import LOG
 from ecokart.core.ports import Ports, Records
 from ecokart.core.records import Page, T, Table, Write
 from ecokart.core.timers import TIMERS
@@ -46,7 +47,7 @@ class Unheard(Event, frozen=True, kw_only=True, tag="guest.unheard"):
 
 GUESTS = Table("guests", Guest, key="name", touched="seen")
 WARES = Table("wares", Ware, key="sku", counters={"left": 0, "sold": 0})
-TABLES = (GUESTS, WARES, OUTBOX, JOBS, TIMERS)
+TABLES = (GUESTS, WARES, OUTBOX, LOG, JOBS, TIMERS)
 
 # Starts another process of the same shop: it shares the stored records and nothing else.
 Start = Callable[[], Ports]

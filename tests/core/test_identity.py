@@ -6,7 +6,8 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from ecokart.core.clock import SystemClock, new_id
+from ecokart.core.clock import Ids, SystemClock, first_id, following, new_id
+from tests.clock import ManualClock
 
 
 def test_an_id_is_a_uuid_of_version_7() -> None:
@@ -28,14 +29,27 @@ def test_an_id_begins_with_the_millisecond_it_was_made_in() -> None:
     assert before <= made <= time.time_ns() // 1_000_000
 
 
-def test_ids_sort_by_the_time_they_were_made() -> None:
+def test_an_id_sorts_behind_all_that_were_made_before_it(clock: ManualClock) -> None:
+    make = Ids(clock)
     made = []
-    for _ in range(5):
-        made.append(new_id())
-        now = time.time_ns() // 1_000_000
-        while time.time_ns() // 1_000_000 == now:
-            pass
-    assert made == sorted(made)
+    for step in (0, 0.000_001, 0.001, 5, -3600, 0, 7200):  # the clock may be set back
+        clock.advance(seconds=step)
+        made += [make() for _ in range(50)]
+    assert made == sorted(set(made))
+    assert [uuid.UUID(hex=one).version for one in made] == [7] * len(made)
+
+
+def test_a_time_stands_between_the_ids_from_before_it_and_from_then_on(clock: ManualClock) -> None:
+    make = Ids(clock)
+    before = make()
+    clock.advance(seconds=0.001)
+    assert before < first_id(clock.now()) < make()
+
+
+def test_between_ids_that_follow_one_another_there_is_no_other() -> None:
+    ids = following(new_id(), 300)
+    assert ids == sorted(set(ids))
+    assert int(ids[-1], 16) - int(ids[0], 16) == 299
 
 
 def test_the_rest_of_an_id_is_random() -> None:

@@ -94,6 +94,8 @@ class Emitted(NamedTuple):
     detail: msgspec.Struct | None
 
 
+NO_DETAIL = msgspec.Raw(b"null")
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -184,7 +186,7 @@ def _entries(statement: Statement) -> list[LogEntry]:
             number=number + place if number else 0,
             at=statement.at,
             event=fact.event,
-            detail=fact.detail,
+            detail=fact.detail if fact.detail != NO_DETAIL else None,
         )
         for place, fact in enumerate(statement.facts)
     ]
