@@ -30,15 +30,21 @@ STATES = {
 
 
 class PaymentError(msgspec.Struct):
+    """Why the last try to pay failed; `decline_code` is the bank's word."""
+
     code: str | None = None
     decline_code: str | None = None
 
 
 class StripeCharge(msgspec.Struct):
+    """What was taken; `amount_refunded` in minor units."""
+
     amount_refunded: int = 0
 
 
 class PaymentIntent(msgspec.Struct):
+    """The payment itself. Amounts are in minor units of the session's currency."""
+
     id: str
     status: str
     amount_received: int = 0
@@ -60,12 +66,16 @@ class Session(msgspec.Struct):
 
 
 class Refund(msgspec.Struct):
+    """Money that went back, or is about to."""
+
     id: str
     status: str
     metadata: dict[str, str] = {}
 
 
 class RefundList(msgspec.Struct):
+    """The refunds of a payment."""
+
     data: list[Refund]
 
 
@@ -77,10 +87,14 @@ class EventObject(msgspec.Struct):
 
 
 class EventData(msgspec.Struct):
+    """What comes with an event."""
+
     object: EventObject
 
 
 class StripeEvent(msgspec.Struct):
+    """An event as Stripe sends it to our address for notices."""
+
     id: str
     type: str
     data: EventData

@@ -16,6 +16,8 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class PartnerOrderItemView(msgspec.Struct, rename="camel"):
+    """A line of an order: gross amounts in the order's currency."""
+
     product_id: str
     sku: str
     name: str
