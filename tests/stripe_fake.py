@@ -41,6 +41,7 @@ class Fault(Enum):
     """How a call that changes something goes wrong."""
 
     BROKEN = "500, with nothing done; and that answer is kept under the key, as Stripe keeps it"
+    IN_USE = "409, as another call is under way under this key"
     BUSY = "429, with nothing done"
     DROPPED = "done, and the connection is cut within the answer"
     HUNG = "done, and no answer ever comes"
@@ -88,7 +89,7 @@ class StripeFake:
         await asyncio.gather(*self._sending)
 
     def engine(
-        self, methods: str = "card,paypal,sepa", *, timeout_seconds: float = 3
+        self, methods: str = "card,paypal,sepa", *, timeout_seconds: float = 2.5
     ) -> StripePayments:
         """The engine that asks this server."""
         return StripePayments(
@@ -141,6 +142,8 @@ class StripeFake:
         if status:
             return JSONResponse(kept, status, {"Idempotent-Replayed": "true"})
         fault = self.faults.popleft() if self.faults else self.losing
+        if fault is Fault.IN_USE:
+            return _refusal(Refused("Another one is at it.", status=409, type="idempotency_error"))
         if fault is Fault.BUSY:
             return _refusal(Refused("Slower, please.", status=429))
         if fault is Fault.BROKEN:

@@ -79,6 +79,14 @@ async def test_an_answer_that_never_comes_is_asked_for_again(
     assert stripe.keys[-2:] == ["capture", "capture"]
 
 
+async def test_a_key_that_is_in_use_elsewhere_is_tried_again(
+    stripe: StripeFake, payments: StripePayments
+) -> None:
+    stripe.faults.append(Fault.IN_USE)
+    assert (await payments.begin(CHARGE, key="begin")).state is PaymentState.OPEN
+    assert stripe.keys == ["begin", "begin"]
+
+
 async def test_who_says_nothing_at_all_is_unavailable_in_time(
     stripe: StripeFake, payments: StripePayments
 ) -> None:

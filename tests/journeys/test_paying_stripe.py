@@ -76,4 +76,4 @@ async def test_who_leaves_stripe_without_paying_can_pay_later(
         await expect(page.get_by_role("heading", level=1)).to_have_text(
             "Danke für Ihre Bestellung."
         )
-    assert stripe.calls.count("POST checkout/sessions") == 1
+    assert len(stripe.book.sessions) == 1  # whether the worker opened it or the browser

@@ -37,7 +37,9 @@ from ecokart.engines.payments_stripe_objects import (
 
 # The version our calls and structs are written for; an account's own default doesn't matter.
 API_VERSION = "2026-10-28.endive"
-TIMEOUT_SECONDS = 3.0  # of one request; the library tries once more
+TIMEOUT_SECONDS = 2.5  # of one request
+# Done by the library, with pauses. Also where another process is at work under the same key (409).
+RETRIES = 2
 CALL_SECONDS = 9.5  # of a whole call, all its requests together
 TOLERANCE_SECONDS = 300
 PING_SECONDS = 60.0
@@ -77,7 +79,7 @@ class StripePayments:
             secret_key,
             stripe_version=API_VERSION,
             base_addresses={"api": api_base},
-            max_network_retries=1,
+            max_network_retries=RETRIES,
             http_client=self._http,
         ).v1
         self._answered = -PING_SECONDS
