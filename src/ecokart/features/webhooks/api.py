@@ -33,7 +33,7 @@ from ecokart.web.routing import Access, Routes
 
 routes = Routes("Webhooks", access=Access.PARTNER)
 
-Topics = Annotated[frozenset[Topic], Meta(min_length=1)]
+Topics = Annotated[list[Topic], Meta(min_length=1, max_length=20)]
 
 
 class NewEndpoint(msgspec.Struct):
