@@ -98,6 +98,12 @@ def rebuilt(entries: Sequence[LogEntry]) -> Order:
     return order
 
 
+def fact_of(entry: LogEntry) -> OrderFact | None:
+    """The fact that the log has here; None for what is told beside, and isn't a fact of an order."""
+    fact: OrderFact | None = _decode(entry.event) if entry.name in _NAMES else None
+    return fact
+
+
 def evolve(order: Order, fact: OrderFact, at: datetime) -> Order:
     """What the fact makes of the order. Raises `ValueError` where an order can't go that way."""
     return replace(_EFFECTS[type(fact)](order, fact, at), facts=order.facts + 1)
@@ -259,5 +265,7 @@ _EFFECTS: dict[type[OrderFact], Effect] = {
     OrderRefunded: _refunded,
     RefundFailed: _not_refunded,
 }
+_KINDS: tuple[type[OrderFact], ...] = (OrderPlaced, OrderImported, *_EFFECTS)
+_NAMES = {kind.named() for kind in _KINDS}
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Union[tuple(_EFFECTS)]).decode  # noqa: UP007
+_decode = msgspec.json.Decoder(Union[_KINDS]).decode  # noqa: UP007 (made of a tuple)
