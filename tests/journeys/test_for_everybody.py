@@ -14,7 +14,7 @@ from tests.journeys.steps import ADMIN, buy_a_board, give_address, order, sign_i
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
-async def _inspect(page: Page, path: str = "") -> None:
+async def inspect(page: Page, path: str = "") -> None:
     """No violations, and nothing to scroll sideways on a phone."""
     if path:
         await page.goto(path)
@@ -34,25 +34,25 @@ async def test_the_pages_are_for_everybody(visit: Visit, scheme: Literal["light"
             "/products/prod-005", "/products/prod-009", "/products/prod-026", "/cart", "/account/orders",
             "/sign-in", "/register", "/shipping", "/nowhere",
         ):  # fmt: skip
-            await _inspect(page, path)
+            await inspect(page, path)
         await buy_a_board(page)
         await page.get_by_role("link", name="Zum Korb").click()
-        await _inspect(page, "/cart")
+        await inspect(page, "/cart")
         await page.get_by_label("Menge von").fill("99")
         await page.get_by_role("button", name="Ändern").click()
         await page.locator(".wrong").wait_for()
-        await _inspect(page)
+        await inspect(page)
         await page.goto("/checkout")
-        await _inspect(page)
+        await inspect(page)
         await page.locator("form.checkout").evaluate("form => form.noValidate = true")
         await page.get_by_role("button", name="Zahlungspflichtig bestellen").click()
         await page.locator(".wrong").first.wait_for()
-        await _inspect(page)
+        await inspect(page)
         await give_address(page, "gast@example.com")
         await order(page)
-        await _inspect(page)
-        await _inspect(page, page.url.removesuffix("/thanks"))
-        await _inspect(page, "/account/orders")
+        await inspect(page)
+        await inspect(page, page.url.removesuffix("/thanks"))
+        await inspect(page, "/account/orders")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -64,15 +64,15 @@ async def test_the_office_is_for_everybody(visit: Visit, scheme: Literal["light"
         await give_address(page, "gast@example.com")
         await order(page)
         await sign_in(page, ADMIN, then="/admin")
-        await _inspect(page)
+        await inspect(page)
         await page.locator("tbody a").first.click()
         await page.wait_for_url("**/admin/orders/*")
-        await _inspect(page)
+        await inspect(page)
         for path in ("/admin/stock", "/admin/stock?changed=EK-001&by=3", "/admin/stock?q=nothing"):
-            await _inspect(page, path)
-        await _inspect(page, "/account")
+            await inspect(page, path)
+        await inspect(page, "/account")
         await page.goto("/admin/stock?q=EK-001")
         await page.get_by_label("Änderung von EK-001").fill("zehn")
         await page.get_by_role("button", name="Buchen").click()
         await page.locator(".wrong").wait_for()
-        await _inspect(page)
+        await inspect(page)
