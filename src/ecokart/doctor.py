@@ -26,9 +26,17 @@ from rich.table import Table as Grid
 from ecokart import __version__
 from ecokart.core.clock import SystemClock
 from ecokart.core.errors import Problem
+from ecokart.core.payments import Payments
 from ecokart.core.port import Port
 from ecokart.core.ports import Queue, Records
-from ecokart.opening import open_cache, open_live, open_mail, open_queue, open_records
+from ecokart.opening import (
+    open_cache,
+    open_live,
+    open_mail,
+    open_payments,
+    open_queue,
+    open_records,
+)
 from ecokart.rooms import TABLES
 from ecokart.settings import BadSetting, Settings, load, shown
 
@@ -40,6 +48,7 @@ LEAST_FREE_BYTES = 1_000_000_000
 # What to do about a sentence of an engine, by what it speaks of. `{}` is the setting's name.
 ADVICE = {
     r"tables create": "",
+    r"refuses our key": "Check ECOKART_STRIPE_SECRET_KEY.",
     r"database .* does not exist": "Create the database, or name another one in {}.",
     r"password|authenticat|credential|denied": "Check the user and the password of {}.",
     r"not known|resolv|nodename": "Check the name of the host in {}.",
@@ -48,7 +57,8 @@ ADVICE = {
     r"written|[Pp]ermission": "Let the user that runs Ecokart write there, or name another place in {}.",
 }
 
-
+# What is away whenever the records are.
+IN_RECORDS = ("records:", "scripted:")
 P = TypeVar("P")
 
 
@@ -84,6 +94,7 @@ async def examine(settings: Settings) -> list[Finding]:
         "cache": (settings.cache_url, _opened(lambda: open_cache(settings.cache_url))),
         "live": (settings.live_url, _opened(lambda: open_live(settings.live_url))),
         "mail": (settings.mail_url, _opened(lambda: open_mail(settings))),
+        "payments": (settings.payments_url, _payments(settings, records)),
     }
     try:
         asked = [_ask(name, url, port) for name, (url, port) in ports.items()]
@@ -152,9 +163,15 @@ def _queue(settings: Settings, records: Records | BadSetting) -> Queue | BadSett
     return _opened(lambda: open_queue(settings.queue_url, records, SystemClock()))
 
 
+def _payments(settings: Settings, records: Records | BadSetting) -> Payments | BadSetting:
+    if isinstance(records, BadSetting):
+        return BadSetting("It can't be asked as long as the records can't be opened.")
+    return _opened(lambda: open_payments(settings, records, SystemClock()))
+
+
 async def _ask(name: str, url: str, port: Port | BadSetting) -> Finding:
     points_to = shown(url)
-    variable = "ECOKART_RECORDS_URL" if url == "records:" else f"ECOKART_{name.upper()}_URL"
+    variable = "ECOKART_RECORDS_URL" if url in IN_RECORDS else f"ECOKART_{name.upper()}_URL"
     if isinstance(port, BadSetting):
         return Finding(name, points_to, wrong=str(port))
     try:

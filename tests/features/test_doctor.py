@@ -121,7 +121,7 @@ async def test_nothing_answers_at_all(tmp_path: Path) -> None:
         ECOKART_CACHE_URL=f"redis://{CLOSED}/0",
         ECOKART_LIVE_URL=f"redis://{CLOSED}/0",
     )
-    assert set(found) == {"records", "queue", "cache", "live"}
+    assert set(found) == {"records", "queue", "cache", "live", "payments"}
     assert "ECOKART_RECORDS_URL" in found["queue"]
 
 
@@ -154,7 +154,7 @@ async def test_servers_that_hang_are_not_waited_for(tmp_path: Path) -> None:
             task.cancel()
         await asyncio.gather(*hanging)
     assert perf_counter() - began < 30
-    assert set(found) == {"records", "queue", "cache", "live", "mail"}
+    assert set(found) == {"records", "queue", "cache", "live", "mail", "payments"}
     for sentence in found.values():
         assert "Is the server overloaded, or a firewall in between?" in sentence
 

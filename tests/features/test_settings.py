@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ecokart.core.rehearsal import Outcome
 from ecokart.settings import BadSetting, load
 from ecokart.settings_page import describe, page
 
@@ -72,6 +73,12 @@ def test_every_setting_says_what_it_takes_and_is_for() -> None:
         ({"CACHE_URL": "redis://me:w@rd@h/0?db=1"}, "ECOKART_CACHE_URL is 'redis://me:***@h/0?db=1', which can't be used: db is no option of it."),
         ({"LIVE_URL": "nats://me:word@h"}, f"ECOKART_LIVE_URL is 'nats://me:***@h', but takes memory: or {REDIS}."),
         ({"LIVE_URL": "rediss://h/shop"}, "ECOKART_LIVE_URL is 'rediss://h/shop', which can't be used: it needs a host and the number of a database."),
+        ({"PAYMENTS_URL": "adyen:"}, "ECOKART_PAYMENTS_URL is 'adyen:', but takes scripted: or stripe:?methods=card,paypal or none:."),
+        ({"PAYMENTS_URL": "stripe:"}, "ECOKART_STRIPE_SECRET_KEY is missing, and Stripe needs it."),
+        ({"PAYMENTS_URL": "stripe:", "STRIPE_SECRET_KEY": "sk_test_x"}, "ECOKART_STRIPE_WEBHOOK_SECRETS is missing, and Stripe needs it."),
+        ({"PAYMENTS_URL": "stripe:?methods=cash", "STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRETS": "whsec_x"}, "ECOKART_PAYMENTS_URL is 'stripe:?methods=cash', which can't be used: there is no method 'cash', but card, paypal, klarna, sepa, twint."),
+        ({"PAYMENTS_URL": "scripted:", "ENVIRONMENT": "production", "SECRET": SECRET}, "ECOKART_PAYMENTS_URL is a pretend provider, which takes no money, and production doesn't start with it."),
+        ({"PAYMENTS_URL": "scripted:?luck=5"}, f"ECOKART_PAYMENTS_URL is 'scripted:?luck=5', which can't be used: there is no outcome 'luck', but {', '.join(Outcome)}."),
         ({"MAIL_URL": "smtp://x"}, "ECOKART_MAIL_URL is 'smtp://x', but takes disk:///folder."),
         ({"DATA_DIR": "FILE"}, "ECOKART_DATA_DIR is 'FILE', which can't be used: File exists."),
         ({"RECORDS_URL": "sqlite:///FILE"}, "ECOKART_RECORDS_URL is 'sqlite:///FILE', which can't be used: file is not a database."),
