@@ -29,7 +29,7 @@ HOME = {
 GUEST_ORDER = {"address": HOME, "email": "jo@example.com"}
 FIELDS = {
     "id", "userId", "email", "items", "goodsAmount", "shippingAmount", "totalAmount", "currency",
-    "taxes", "address", "payment", "status", "history", "createdAt",
+    "taxes", "address", "payment", "shipment", "refunds", "status", "history", "createdAt",
 }  # fmt: skip
 
 
@@ -69,6 +69,14 @@ async def test_a_whole_purchase(shop: Shop, dana: dict[str, str]) -> None:
     assert '"totalAmount":34.70,"currency":"EUR"' in answer.text
     assert order["address"] == HOME | {"company": ""}
     assert order["status"] == "PENDING"
+    assert order["payment"] == {
+        "method": "invoice",
+        "state": "OPEN",
+        "url": "",
+        "captured": 0,
+        "refunded": 0,
+    }
+    assert (order["shipment"], order["refunds"]) == (None, [])
     assert order["createdAt"] == "2026-03-02T09:00:00Z"
     assert [(item["sku"], item["quantity"], item["price"]) for item in order["items"]] == [
         (MUG, 2, 14.9)
@@ -88,11 +96,11 @@ async def test_an_order_goes_its_way_and_is_confirmed_by_mail(
     assert found["status"] == "COMPLETED"
     assert [step["status"] for step in found["history"]] == ["PENDING", "PROCESSING", "COMPLETED"]
     assert found["history"][1]["at"] == "2026-03-02T09:01:00Z"
-    (file,) = (shop.app.settings.data_dir / "mail").glob("*.eml")
+    (file,) = (shop.app.settings.data_dir / "mail").glob("*confirmation*.eml")
     mail = message_from_bytes(file.read_bytes(), policy=policy.default)
     assert mail["To"].addresses[0].addr_spec == "jo@example.com"
     assert order["id"] in mail["Subject"]
-    assert "19,80" in mail.get_content()
+    assert "19,80" in mail.get_body(("plain",)).get_content()
 
 
 @pytest.mark.parametrize(

@@ -262,16 +262,11 @@ async def change_stock(request: Request) -> Response:
     query = StockQuery(fields.get("q", "")[:100], fields.get("after", "")[:100])
     try:
         by = _change(typed)
-        await transact(request.ports, _restock, sku, by)
+        await transact(request.ports, catalog.correct, sku, by)
     except (NoChange, OutOfStock, NoSuchProduct) as why:
         return await _stock(request, query, sku=sku, typed=typed, why=why)
     given = {"q": query.q, "after": query.after, "changed": sku, "by": by}
     return see_other(f"/admin/stock?{urlencode(given)}")
-
-
-async def _restock(tx: Transaction, sku: str, by: int) -> None:
-    await catalog.stock_of(tx, sku)
-    catalog.restock(tx, sku, by)
 
 
 def _change(text: str) -> int:

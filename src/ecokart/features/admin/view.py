@@ -111,12 +111,13 @@ def _told(at: datetime, fact: OrderFact) -> Told:
     def said(*names: str) -> Any:
         return next((value for name in names if (value := getattr(fact, name, None))), None)
 
+    amount: Money | None = said("captured", "amount")
     parcel = " ".join(filter(None, [said("carrier"), said("tracking")]))
     return Told(
         at=at,
         name=fact.named(),
         actor=fact.actor,
-        amount=said("captured", "amount"),
+        amount=amount if amount and amount.minor else None,
         reason=said("reason") or "",
         note=said("note") or "",
         until=said("pay_by", "look_at"),

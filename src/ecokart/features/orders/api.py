@@ -8,12 +8,14 @@ import msgspec
 from starlette.responses import Response
 
 from ecokart.core.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
+from ecokart.core.payments import PaymentState
 from ecokart.core.transaction import Transaction, transact
 from ecokart.features.accounts.model import Address, Email, WrongPostalCode
 from ecokart.features.catalog.model import OutOfStock
 from ecokart.features.orders import service
 from ecokart.features.orders.checkout import refuse_method
 from ecokart.features.orders.model import (
+    Awaited,
     CartEmpty,
     EmailNeeded,
     Method,
@@ -21,6 +23,7 @@ from ecokart.features.orders.model import (
     NoSuchOrder,
     Order,
     OrderLine,
+    Shipment,
     Status,
     TooLateToCancel,
 )
@@ -72,6 +75,35 @@ class TaxView(msgspec.Struct):
     tax: Decimal
 
 
+class PaymentView(msgspec.Struct):
+    """How it is paid. `url` is where the buyer pays, while the payment is OPEN and waits for it.
+
+    `captured` is all that has come, `refunded` what of it went back.
+    """
+
+    method: Method
+    state: PaymentState
+    url: str
+    captured: Decimal
+    refunded: Decimal
+
+
+class ShipmentView(msgspec.Struct):
+    """The parcel: who carries it, and where it can be followed; empty where nobody said."""
+
+    carrier: str
+    tracking: str
+    url: str
+
+
+class RefundView(msgspec.Struct, rename="camel"):
+    """Money on its way back; `givenAt` says that it went."""
+
+    amount: Decimal
+    asked_at: Moment
+    given_at: Moment | None
+
+
 class OrderStepView(msgspec.Struct):
     status: Status
     at: Moment
@@ -90,7 +122,9 @@ class OrderView(msgspec.Struct, rename="camel"):
     currency: str
     taxes: list[TaxView]
     address: Address | None
-    payment: Method
+    payment: PaymentView
+    shipment: ShipmentView | None
+    refunds: list[RefundView]
     status: Status
     history: list[OrderStepView]
     created_at: Moment
@@ -187,11 +221,31 @@ def view(order: Order, language: str) -> OrderView:
         currency=order.total.currency,
         taxes=[TaxView(line.rate, line.gross.amount, line.tax.amount) for line in order.taxes],
         address=order.address,
-        payment=order.payment.method,
+        payment=_payment(order),
+        shipment=_shipment(order.shipment) if order.shipment else None,
+        refunds=[
+            RefundView(refund.amount.amount, refund.asked_at, refund.given_at)
+            for refund in order.refunds
+        ],
         status=order.status,
         history=[OrderStepView(status, at) for status, at in service.statuses(order).items()],
         created_at=order.placed_at,
     )
+
+
+def _payment(order: Order) -> PaymentView:
+    paid = order.payment
+    return PaymentView(
+        method=paid.method,
+        state=paid.state,
+        url=paid.url if order.awaits is Awaited.PAYMENT else "",
+        captured=paid.captured.amount,
+        refunded=paid.refunded.amount,
+    )
+
+
+def _shipment(parcel: Shipment) -> ShipmentView:
+    return ShipmentView(parcel.carrier, parcel.tracking, parcel.url)
 
 
 def _item(line: OrderLine, language: str) -> OrderItemView:
