@@ -22,12 +22,13 @@ from bench.books import ORDER_ID, Books, Stock, contradictions, imbalances, read
 from ecokart.core.clock import SystemClock
 from ecokart.core.events import OUTBOX
 from ecokart.core.idempotency import MARKS
+from ecokart.core.log import LOG
 from ecokart.core.ports import Records
 from ecokart.core.records import Cursor, Table
 from ecokart.features.cart.model import CARTS
 from ecokart.features.catalog.model import STOCK
 from ecokart.features.orders.model import ORDERS
-from ecokart.opening import JOBS, open_records
+from ecokart.opening import JOBS, PRETEND_PAYMENTS, open_records
 from ecokart.rooms import TABLES
 from ecokart.settings import Settings
 
@@ -113,6 +114,8 @@ class OfPostgresql(Auditor):
                     marks=await bodies("idempotency"),
                     jobs=await bodies("jobs"),
                     outbox=await connection.fetchval("SELECT count(*) FROM outbox"),
+                    log=await bodies("log"),
+                    payments=await bodies("pretend_payments"),
                 )
         finally:
             await connection.close(timeout=READ_SECONDS)
@@ -137,6 +140,8 @@ class ThroughThePort(Auditor):
                 marks=await _all(records, MARKS),
                 jobs=await _all(records, JOBS),
                 outbox=len(await _all(records, OUTBOX)),
+                log=await _all(records, LOG),
+                payments=await _all(records, PRETEND_PAYMENTS),
             )
         finally:
             await records.close()
@@ -150,6 +155,8 @@ def _books(
     marks: list[dict[str, Any]],
     jobs: list[dict[str, Any]],
     outbox: int,
+    log: list[dict[str, Any]],
+    payments: list[dict[str, Any]],
 ) -> Books:
     answered = [mark["answer"].get("id", "") for mark in marks]
     return Books(
@@ -159,6 +166,8 @@ def _books(
         marked=[order_id for order_id in answered if ORDER_ID.fullmatch(order_id)],
         jobs=jobs,
         outbox=outbox,
+        log=log,
+        payments=payments,
     )
 
 

@@ -17,21 +17,28 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from email import message_from_bytes
-from email.policy import default
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
 
-WHOLE_WAYS = (
-    ["PLACED", "AUTHORISED", "PICKED", "CAPTURED", "SHIPPED", "COMPLETED"],
-    ["PLACED", "CANCELLED"],
-)
-UNFINISHED = ("PLACED", "AUTHORISED", "PICKED", "CAPTURED", "SHIPPED")
+# The way of an order, and after how many steps of it each other end may come.
+WAY = ("PLACED", "AUTHORISED", "PICKED", "CAPTURED", "SHIPPED", "COMPLETED")
+OTHER_ENDS = {"CANCELLED": range(1, 5), "FAILED": range(1, 5), "REFUNDED": range(4, 7)}
+UNFINISHED = WAY[:-1]
 ORDER_ID = re.compile(r"EK-\d{6}-\w{6}")
-ENDED = ("CANCELLED", "FAILED")  # their goods went back
+# The mails that a fact promises, by the fact's name; those of the second kind only if it is still so.
+PROMISED = {
+    "order.placed": "confirmation",
+    "order.shipped": "shipped",
+    "order.cancelled": "cancelled",
+    "order.failed": "failed",
+    "order.refunded": "refunded",
+    "payment.received": "received",
+}
+POSSIBLE = {"payment.reminded": "reminder", "payment.reversed": "reversal"}
 QUIET_SECONDS = 40.0
 
 
@@ -41,9 +48,20 @@ class Stock(NamedTuple):
     available: int
 
 
+class Fact(NamedTuple):
+    """What the log has of an order: a fact, the order's so-many-th. `event` is as it was told, `detail` beyond it."""
+
+    number: int
+    id: str
+    name: str
+    at: datetime
+    event: dict[str, Any]
+    detail: dict[str, Any] | None
+
+
 @dataclass(frozen=True)
 class Books:
-    """What a shop has written down at one moment."""
+    """What a shop has written down at one moment, and its pretend provider of payments."""
 
     stock: dict[str, Stock]
     carts: list[dict[str, Any]]
@@ -51,6 +69,22 @@ class Books:
     marked: list[str]  # the order ids in answers that are kept for an Idempotency-Key
     jobs: list[dict[str, Any]]
     outbox: int
+    log: list[dict[str, Any]]  # what each commit stated of a stream
+    payments: list[dict[str, Any]]
+
+    @cached_property
+    def facts(self) -> dict[str, list[Fact]]:
+        """Those of each order, in the order of their numbers."""
+        found: dict[str, list[Fact]] = {}
+        for statement in self.log:
+            kind, _, order_id = statement["stream"].partition("/")
+            if kind == "orders" and statement["number"]:
+                at = datetime.fromisoformat(statement["at"])
+                found.setdefault(order_id, []).extend(
+                    Fact(statement["number"] + place, event["id"], name, at, event, detail)
+                    for place, (name, event, detail) in enumerate(statement["facts"])
+                )
+        return {order_id: sorted(facts) for order_id, facts in found.items()}
 
     @property
     def waiting(self) -> int:
@@ -60,9 +94,12 @@ class Books:
         return self.outbox + len(alive) + len(orders)
 
     def sold(self) -> Counter[str]:
-        """Pieces by SKU in orders that weren't cancelled."""
-        real = (o for o in self.orders.values() if o["source"] == "shop")
-        return _total(pieces(order) for order in real if order["stage"] not in ENDED)
+        """Pieces by SKU in orders that were placed here and whose goods aren't back."""
+        return _total(
+            pieces(order)
+            for order in self.orders.values()
+            if order["steps"][0]["stage"] == "PLACED" and not order["restocked"]
+        )
 
     def supplied(self) -> dict[str, int]:
         """What must have been there in the beginning, if nothing was lost or made from nothing."""
@@ -107,6 +144,8 @@ def read(folder: Path) -> Books:
             marked=[i for mark in marks if ORDER_ID.fullmatch(i := mark["answer"].get("id", ""))],
             jobs=_bodies(database, "jobs"),
             outbox=database.execute("SELECT count(*) FROM outbox").fetchone()[0],
+            log=_bodies(database, "log"),
+            payments=_bodies(database, "pretend_payments"),
         )
 
 
@@ -145,25 +184,44 @@ def unfinished(books: Books, folder: Path) -> list[str]:
     """Sentences for what is left undone or was done twice, when all should be at its end."""
     wrong = [f"{books.outbox} events were never handed on."] if books.outbox else []
     wrong += [f"Job {job['id']} is left, in {job['place']}." for job in books.jobs]
-    mails = confirmations(folder)
-    for order_id, order in books.orders.items():
-        steps = [step["stage"] for step in order["steps"]]
-        if steps not in WHOLE_WAYS:
-            wrong.append(f"{order_id} went {' → '.join(steps)}.")
-        if mails[order_id] != 1:
-            wrong.append(f"{order_id} was confirmed {mails[order_id]} times.")
+    wrong += [
+        f"{order_id} went {' → '.join(steps)}."
+        for order_id, order in books.orders.items()
+        if not _is_whole(steps := [step["stage"] for step in order["steps"]])
+    ]
+    return wrong + _mail_for_mail(books, mails(folder))
+
+
+def _is_whole(steps: list[str]) -> bool:
+    """Whether an order went its way step by step, each once, and to an end."""
+    if steps[-1] in OTHER_ENDS:
+        *before, end = steps
+        return len(before) in OTHER_ENDS[end] and before == list(WAY[: len(before)])
+    return steps == list(WAY)
+
+
+def _mail_for_mail(books: Books, sent: Counter[tuple[str, str]]) -> list[str]:
+    """Sentences for facts whose mail isn't there once, and for mails that nothing stands behind."""
+    wrong, known = [], set[tuple[str, str]]()
+    for order_id, facts in books.facts.items():
+        for fact in facts:
+            mail = fact.id, PROMISED.get(fact.name) or POSSIBLE.get(fact.name, "")
+            known.add(mail)
+            least = 1 if fact.name in PROMISED else 0
+            if not least <= sent[mail] <= 1:
+                wrong.append(f"{order_id}: the mail of {fact.name} was sent {sent[mail]} times.")
+    kinds = {*PROMISED.values(), *POSSIBLE.values()}
     return wrong + [
-        f"A mail confirms {o}, which isn't there." for o in mails if o not in books.orders
+        f"A mail of the kind {kind} tells of {fact_id}, which isn't there."
+        for fact_id, kind in sent
+        if kind in kinds and (fact_id, kind) not in known
     ]
 
 
-def confirmations(folder: Path) -> Counter[str]:
-    """How many mails were written for each order, told from their subjects."""
-    subjects = [
-        str(message_from_bytes(mail.read_bytes(), policy=default)["Subject"])
-        for mail in (folder / "mail").glob("*.eml")
-    ]
-    return Counter([found[0] for subject in subjects if (found := ORDER_ID.search(subject))])
+def mails(folder: Path) -> Counter[tuple[str, str]]:
+    """How many mails were written of each fact and kind, told from the names of their files."""
+    names = [mail.name.split(".") for mail in (folder / "mail").glob("*.eml")]
+    return Counter([(name[0], name[1]) for name in names])
 
 
 class Backlog(NamedTuple):

@@ -25,11 +25,12 @@ def main() -> None:
         story = simulate(seed)
         totals.update(
             orders=len(story.acknowledged),
-            cancelled=len(story.cancelled),
+            refunds=len(story.refunds),
             kills=story.kills,
             lost_answers=story.lost_answers,
             actions=len(story.happened),
         )
+        totals.update({end.lower(): count for end, count in story.ends.items()})
         if options.tell:
             print("\n".join(story.happened))
         if story.wrong:

@@ -76,6 +76,8 @@ async def tell(shop: Shop) -> AsyncIterator[Told]:
         shown = DRAWN.findall(_as_text(example.get("answer")))
         drawn |= dict(zip(shown, DRAWN.findall(answer.text), strict=False))
         text = answer.text
+        if endpoint.streams:
+            text = answer.text.partition("data: ")[2].partition("\n")[0]
         # The longest first: some are parts of others.
         for word, lot in sorted(drawn.items(), key=lambda pair: -len(pair[1])):
             text = text.replace(lot, word)

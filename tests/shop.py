@@ -23,6 +23,7 @@ from ecokart import app
 from ecokart.core.clock import Clock
 from ecokart.core.ports import Ports
 from ecokart.rooms import Service
+from ecokart.serving import Server
 from ecokart.settings import load
 from ecokart.web.logs import LogWriter
 
@@ -90,7 +91,7 @@ async def running_shop(
         config = uvicorn.Config(
             application, log_config=None, access_log=False, ws="none", lifespan="on"
         )
-        server = uvicorn.Server(config)
+        server = Server(config, application)
         serving = asyncio.create_task(server.serve([listener]))
         url = f"http://127.0.0.1:{port}"
         try:

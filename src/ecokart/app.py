@@ -42,6 +42,7 @@ from ecokart.web.openapi import Description
 from ecokart.web.origin import OriginRule
 from ecokart.web.pages import Frame, Templates, error_page
 from ecokart.web.routing import Authenticator, KeyGate, RouteLimit, Router
+from ecokart.web.streams import Streams
 
 
 def open_ports(settings: Settings, clock: Clock | None = None) -> Ports:
@@ -67,6 +68,7 @@ class Application:
     shelf: Shelf
     router: Router
     metrics: Metrics
+    streams: Streams
     trail: AuditTrail
     asgi: ASGIApp
     background: Background
@@ -125,6 +127,7 @@ def create(
     """The shop over these ports, or a service of it. `several`: others answer at the same port too."""
     shelf, metrics = Shelf(ports), Metrics(several=several)
     trail = AuditTrail(ports, timedelta(days=settings.audit_days))
+    streams = Streams(changed=metrics.streams)
     worker = Worker(ports, Reactions(JOB_MODULES))
     router = Router(endpoints(service))
     limit = Limit(settings.rate_limit, settings.rate_window_seconds)
@@ -135,6 +138,7 @@ def create(
         Settings: settings,
         Shelf: shelf,
         Metrics: metrics,
+        Streams: streams,
         Reactions: worker.reactions,
         Tokens: Tokens(settings.secret),
         Authenticator: authenticator,
@@ -168,7 +172,9 @@ def create(
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    return Application(settings, ports, worker, shelf, router, metrics, trail, edge, background)
+    return Application(
+        settings, ports, worker, shelf, router, metrics, streams, trail, edge, background
+    )
 
 
 async def seed(ports: Ports) -> None:

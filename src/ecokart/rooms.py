@@ -31,6 +31,7 @@ from ecokart.features.orders import deadlines, paying, pipeline, refunds
 from ecokart.features.orders import jobs as orders_jobs
 from ecokart.features.orders import pages as orders_pages
 from ecokart.features.orders.model import ORDERS
+from ecokart.features.orders.posting import MAIL_FAILURES
 from ecokart.features.partners import api as partners_api
 from ecokart.features.partners import pages as partners_pages
 from ecokart.features.partners.audit import AUDIT
@@ -42,13 +43,15 @@ from ecokart.features.payments.model import INBOX
 from ecokart.features.storefront import pages as storefront_pages
 from ecokart.features.webhooks import api as webhooks_api
 from ecokart.features.webhooks import jobs as webhooks_jobs
+from ecokart.features.webhooks import pages as webhooks_pages
 from ecokart.features.webhooks.model import DELIVERIES, ENDPOINTS
 from ecokart.opening import JOBS, PRETEND_NOTICES, PRETEND_PAYMENTS
 from ecokart.web import assets, health, openapi, reference
 from ecokart.web.routing import Endpoint, Routes
 
 TABLES = (
-    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, PARTNERS, KEY_USES, AUDIT,
+    PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, MAIL_FAILURES,
+    PARTNERS, KEY_USES, AUDIT,
     LOW_STOCK, STOCK_WATCH, ENDPOINTS, DELIVERIES, INBOX,
     MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
@@ -63,7 +66,16 @@ JOB_MODULES = (
     catalog_jobs,
     webhooks_jobs,
 )
-FEATURES_WITH_PAGES = ("storefront", "cart", "orders", "accounts", "admin", "partners", "payments")
+FEATURES_WITH_PAGES = (
+    "storefront",
+    "cart",
+    "orders",
+    "accounts",
+    "admin",
+    "partners",
+    "payments",
+    "webhooks",
+)
 
 
 class Service(StrEnum):
@@ -89,7 +101,7 @@ ROUTES: dict[Service, tuple[Routes, ...]] = {
         orders_pages.routes,
     ),
     Service.USER: (accounts_api.routes, accounts_pages.routes),
-    Service.ANALYTICS: (admin_pages.routes, partners_pages.routes),
+    Service.ANALYTICS: (admin_pages.routes, partners_pages.routes, webhooks_pages.routes),
     Service.WORK: (),
 }
 EVERYWHERE = (health.routes, openapi.routes, reference.routes, assets.routes)

@@ -87,12 +87,24 @@ async def supervise(settings: Settings, service: Service | None, count: int) -> 
     return await Supervisor(arguments, count, listener).run()
 
 
+class Server(uvicorn.Server):
+    """uvicorn for the shop: when it is to stop it ends the open streams, for each of which it would wait."""
+
+    def __init__(self, config: uvicorn.Config, app: Application) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.streams.close()
+        await super().shutdown(sockets)
+
+
 def _server(settings: Settings, app: Application) -> uvicorn.Server:
     _settle_memory()
     # When all is finished uvicorn raises the signal that it was told to end with once more: that would
     # end the process before the log's last lines are written.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    return uvicorn.Server(
+    return Server(
         uvicorn.Config(
             app,
             http="httptools",
@@ -107,7 +119,8 @@ def _server(settings: Settings, app: Application) -> uvicorn.Server:
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=GRACE_SECONDS,
             backlog=BACKLOG,
-        )
+        ),
+        app,
     )
 
 

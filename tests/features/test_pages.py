@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
+from ecokart.core.log import stream
+from ecokart.features.catalog.events import StockCorrected
 from tests.clock import ManualClock
 from tests.shop import Shop, running_shop
 
@@ -366,6 +369,12 @@ class TestOffice:
         await shop.client.post("/admin/stock", data={"sku": "EK-026", "by": "-10"})
         await shop.settle()
         assert (await shop.client.get("/api/products/prod-026")).json()["stock"] == 0
+        facts = [
+            msgspec.json.decode(entry.event, type=StockCorrected)
+            for entry in await stream(shop.ports.records, "stock/EK-026")
+        ]
+        assert [fact.by for fact in facts] == [10, -10]
+        assert all(re.fullmatch("staff:[^:]+", fact.actor) and fact.cause for fact in facts)
 
     @pytest.mark.parametrize("by", ["", "0", "ten", "+1.5", "99999999"])
     async def test_a_change_that_is_none(self, shop: Shop, by: str) -> None:

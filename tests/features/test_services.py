@@ -94,5 +94,15 @@ async def test_services_share_a_customers_shopping(demo_data: Path, tmp_path: Pa
         await working.settle()
         order = await checkout.client.get(f"/api/orders/{placed.json()['id']}", headers=headers)
         assert order.json()["status"] == "COMPLETED"
+        # What calls the provider is done by those who work, and by nobody else.
+        card = await checkout.client.post("/api/cart", json=item, headers=headers)
+        assert card.status_code == 200
+        body = {"address": address, "payment": {"method": "card"}}
+        paying = await checkout.client.post("/api/orders", json=body, headers=headers)
+        assert paying.status_code == 201
+        await working.settle()
+        order = await checkout.client.get(f"/api/orders/{paying.json()['id']}", headers=headers)
+        assert order.json()["payment"]["state"] == "OPEN"
+        assert "/pay/test/" in order.json()["payment"]["url"]
         assert not (await working.ports.records.scan(OUTBOX)).values
         assert not (await working.ports.records.scan(JOBS)).values

@@ -13,7 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ecokart.app import open_ports
 from ecokart.core.rehearsal import Outcome
+from ecokart.features.orders import paying
+from ecokart.features.orders.model import Method
 from ecokart.settings import BadSetting, load
 from ecokart.settings_page import describe, page
 
@@ -63,6 +66,9 @@ def test_every_setting_says_what_it_takes_and_is_for() -> None:
         ({"PUBLIC_URL": "shop.example"}, "ECOKART_PUBLIC_URL has 'shop.example', but takes https://shop.example."),
         ({"ALLOWED_ORIGINS": "https://a.example/"}, "ECOKART_ALLOWED_ORIGINS has 'https://a.example/', but takes https://shop.example."),
         ({"MAIL_FROM": "the shop"}, "ECOKART_MAIL_FROM is 'the shop', but takes Shop <shop@shop.example>."),
+        ({"BANK_IBAN": "DE02 1203 0000 0000 2020 52", "BANK_HOLDER": "Jo"}, "ECOKART_BANK_IBAN is 'DE02 1203 0000 0000 2020 52', which is no IBAN: DE02120300000000202051 is one."),
+        ({"BANK_IBAN": "DE02120300000000202051"}, "ECOKART_BANK_HOLDER is missing, and a transfer needs it beside the IBAN."),
+        ({"PREPAYMENT_DAYS": "0"}, "ECOKART_PREPAYMENT_DAYS is '0', but takes a whole number from 1 to 365."),
         ({"PROT": "8000"}, "ECOKART_PROT is no setting of Ecokart; ECOKART_PORT is."),
         ({"XYZ": "1"}, "ECOKART_XYZ is no setting of Ecokart."),
         ({"RECORDS_URL": "postgres://db"}, "ECOKART_RECORDS_URL is 'postgres://db', but takes sqlite:///file.db or postgresql://user:password@host/database or dynamodb://eu-central-1/shop."),
@@ -79,7 +85,6 @@ def test_every_setting_says_what_it_takes_and_is_for() -> None:
         ({"PAYMENTS_URL": "stripe:?methods=cash", "STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRETS": "whsec_x"}, "ECOKART_PAYMENTS_URL is 'stripe:?methods=cash', which can't be used: there is no method 'cash', but card, paypal, klarna, sepa, twint."),
         ({"PAYMENTS_URL": "scripted:", "ENVIRONMENT": "production", "SECRET": SECRET}, "ECOKART_PAYMENTS_URL is a pretend provider, which takes no money, and production doesn't start with it."),
         ({"PAYMENTS_URL": "scripted:?luck=5"}, f"ECOKART_PAYMENTS_URL is 'scripted:?luck=5', which can't be used: there is no outcome 'luck', but {', '.join(Outcome)}."),
-        ({"MAIL_URL": "smtp://x"}, "ECOKART_MAIL_URL is 'smtp://x', but takes disk:///folder."),
         ({"DATA_DIR": "FILE"}, "ECOKART_DATA_DIR is 'FILE', which can't be used: File exists."),
         ({"RECORDS_URL": "sqlite:///FILE"}, "ECOKART_RECORDS_URL is 'sqlite:///FILE', which can't be used: file is not a database."),
         ({"MAIL_URL": "disk:///FILE"}, "ECOKART_MAIL_URL is 'disk:///FILE', which can't be used: File exists."),
@@ -170,3 +175,28 @@ def test_where_things_are_follows_from_the_data_folder(tmp_path: Path) -> None:
 def test_odd_numbers_are_no_time(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadSetting):
         load({"ECOKART_DATA_DIR": str(tmp_path), "ECOKART_REQUEST_TIMEOUT_SECONDS": text})
+
+
+@pytest.mark.parametrize(
+    ("variables", "offered"),
+    [
+        ({}, True),
+        ({"ENVIRONMENT": "production", "SECRET": SECRET}, False),
+        (
+            {
+                "ENVIRONMENT": "production",
+                "SECRET": SECRET,
+                "BANK_HOLDER": "Ecokart GmbH",
+                "BANK_IBAN": "AT61 1904 3002 3457 3201",
+            },
+            True,
+        ),
+    ],
+)
+async def test_prepayment_is_offered_where_there_is_an_account(
+    tmp_path: Path, variables: dict[str, str], offered: bool
+) -> None:
+    environ = {"ECOKART_DATA_DIR": str(tmp_path)}
+    ports = open_ports(load(environ | {f"ECOKART_{k}": v for k, v in variables.items()}))
+    assert (Method.PREPAYMENT in paying.offered(ports)) is offered
+    await ports.close()

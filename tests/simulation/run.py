@@ -9,13 +9,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
+from tests.simulation.audits import audit, settle
+from tests.simulation.office import Office
+from tests.simulation.partners import PartnersProgram, PartnersServer
+from tests.simulation.people import Person
 from tests.simulation.shoppers import Shopper
 from tests.simulation.virtual import VirtualLoop
 from tests.simulation.world import Story, World
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder in memory: what is simulated here isn't the disk)
-SHOPPERS, TABS, ACTIONS = 4, 2, 14
+SHOPPERS, TABS, ACTIONS = 3, 2, 12
 
 
 def simulate(seed: int) -> Story:
@@ -37,18 +42,20 @@ def again(seed: int) -> str:
 async def _simulate(seed: int, folder: Path) -> Story:
     # A killed process leaves tasks that nobody asks for their end.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    world = World(seed, folder)
+    server = PartnersServer(Random(seed))
+    world = World(seed, folder, server)
     await world.begin()
-    people = [Shopper(world, number) for number in range(SHOPPERS)]
+    people: list[Person] = [Shopper(world, number) for number in range(SHOPPERS)]
+    people += [PartnersProgram(world, world.endpoint.partner_id), Office(world)]
     fate = asyncio.create_task(_fate(world))
     try:
-        await asyncio.gather(*[one.shop(ACTIONS) for one in people for _ in range(TABS)])
+        await asyncio.gather(*[one.live(ACTIONS) for one in people for _ in range(TABS)])
     finally:
         fate.cancel()
         await asyncio.wait([fate])
     if not fate.cancelled():
         fate.result()
-    await world.settle()
+    await settle(world, server)
     return world.story
 
 
@@ -57,10 +64,11 @@ async def _fate(world: World) -> None:
     which an Idempotency-Key holds."""
     leaps = [0.2, 2.1, 2.5]
     while True:
-        await asyncio.sleep(world.random.random() * 3)
-        world.audit()
+        await asyncio.sleep(world.random.random() * 2)
+        if world.random.random() < 0.5:
+            audit(world)
         chance = world.random.random()
-        if chance < 0.25:
+        if chance < 0.3:
             world.story.happened.append("killed")
             await world.restart()
         elif chance < 0.4 and leaps:

@@ -3,78 +3,86 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import suppress
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from ecokart.core.errors import Problem, Unavailable
 from ecokart.core.idempotency import remember, replay
+from ecokart.core.payments import PaymentState
+from ecokart.core.rehearsal import Outcome
 from ecokart.core.terms import Terms
-from ecokart.core.transaction import Transaction, transact
+from ecokart.core.transaction import Transaction
 from ecokart.features.accounts.model import Address
 from ecokart.features.cart import service as cart
 from ecokart.features.catalog import service as catalog
+from ecokart.features.orders import paying
 from ecokart.features.orders import service as orders
-from ecokart.features.orders.model import Stage
+from ecokart.features.orders.model import Method, Order, Stage
 from ecokart.features.orders.service import Buyer
-from tests.simulation.world import GOODS, Killed, World
+from tests.simulation.people import PAUSE_AFTER_FAILURE_SECONDS, Broken, Person
+from tests.simulation.world import GOODS, World
 
 ADDRESS = Address(name="Sim Shopper", street="Würfelweg 6", postal_code="10115", city="Berlin")
-LONGEST_PAUSE_SECONDS = 2.0
-PAUSE_AFTER_FAILURE_SECONDS = 0.3
+METHODS = {
+    Method.INVOICE: 4,
+    Method.PREPAYMENT: 2,
+    Method.CARD: 5,
+    Method.PAYPAL: 1,
+    Method.SEPA: 2,
+    Method.TWINT: 1,
+}
+# Every way in which a payment goes; half of those who pay without a browser get one by their address.
+OUTCOMES = {outcome: 5 if outcome is Outcome.PAYS else 1 for outcome in Outcome}
+TRIES = 4  # to open the payment's page
+TIRED = 0.15  # is how many go away from the payment's page
+LEAVES = {Outcome.VANISHES, Outcome.NOTICE_LATE}  # who pays and doesn't come back
 
 
-class Broken(Exception):
-    """No answer came, or one that says to try again: it isn't known whether anything was done."""
+class Purchase(NamedTuple):
+    """How an order is paid, which its key stands for, and by whom."""
+
+    method: Method
+    email: str
 
 
-class Shopper:
+class Shopper(Person):
     """Somebody who buys, as a guest first and then by name."""
 
     def __init__(self, world: World, number: int) -> None:
-        self.world, self.random = world, world.random
-        self.guest, self.name = f"guest:{number:032x}", f"user-{number}"
-        self._keys = 0
+        super().__init__(world, f"user-{number}")
+        self.guest = f"guest:{number:032x}"
+        self._purchases: dict[str, Purchase] = {}  # by key
         self._orders: list[tuple[str, str]] = []  # those acknowledged, and the key of each
 
-    async def shop(self, actions: int) -> None:
-        """One tab: so many things one after the other, with pauses."""
-        for _ in range(actions):
-            await asyncio.sleep(self.random.random() * LONGEST_PAUSE_SECONDS)
-            act = self.random.choices(list(ACTIONS), list(ACTIONS.values()))[0]
-            self.world.story.happened.append(
-                f"{asyncio.get_running_loop().time():.3f} {self.name} {act.__name__}"
-            )
-            try:
-                await act(self)
-            except (Problem, Broken):
-                continue  # refused, or nobody knows: people go on
-
     async def look(self) -> None:
-        await self._ask(catalog.offer, sku=self._some_sku())
+        await self.ask(catalog.offer, sku=self._some_sku())
 
     async def put_in(self) -> None:
-        await self._ask(cart.add, self.name, self.random.randint(1, 3), sku=self._some_sku())
+        await self.ask(cart.add, self.name, self.random.randint(1, 3), sku=self._some_sku())
 
     async def put_in_as_guest(self) -> None:
-        await self._ask(cart.add, self.guest, self.random.randint(1, 3), sku=self._some_sku())
+        await self.ask(cart.add, self.guest, self.random.randint(1, 3), sku=self._some_sku())
 
     async def change(self) -> None:
-        await self._ask(cart.set_quantity, self.name, self._some_sku(), self.random.randint(1, 4))
+        await self.ask(cart.set_quantity, self.name, self._some_sku(), self.random.randint(1, 4))
 
     async def take_out(self) -> None:
-        await self._ask(cart.remove, self.name, self._some_sku())
+        await self.ask(cart.remove, self.name, self._some_sku())
 
     async def sign_in(self) -> None:
-        await self._ask(cart.merge, self.guest, self.name)
+        await self.ask(cart.merge, self.guest, self.name)
 
     async def order(self) -> None:
-        """Place the order, now and then with a double click, and again until it is answered."""
-        self._keys += 1
-        key = f"{self.name}-{self._keys}"
+        """Place the order, now and then with a double click, and again until it is answered; then pay."""
+        key = f"{self.name}-{len(self._purchases) + 1}"
+        (method,) = self.random.choices(list(METHODS), list(METHODS.values()))
+        self._purchases[key] = Purchase(method, self._address(method))
         clicks = self.random.choice([1, 1, 2])
         await asyncio.gather(*[self._order(key) for _ in range(clicks)], return_exceptions=True)
+        for order_id, its_key in self._orders:
+            if its_key == key and method.online:
+                await self._pay(order_id)
 
     async def regret(self) -> None:
         """Place an order and call it off while it is still warm."""
@@ -91,57 +99,89 @@ class Shopper:
         if self._orders:
             await self._call_off(self.random.choice(self._orders)[0])
 
+    async def pay(self) -> None:
+        """Follow the link to the payment's page, at last or once more."""
+        if self._orders:
+            await self._pay(self.random.choice(self._orders)[0])
+
+    async def come_back(self) -> None:
+        """The browser comes back from the provider, whatever was done there."""
+        if self._orders:
+            await self.call(paying.follow, self.ports, self.random.choice(self._orders)[0])
+
     async def _order(self, key: str) -> None:
-        order_id = await self._until_answered(_place, self.name, key)
-        known = self.world.story.acknowledged.setdefault(key, order_id)
-        if known != order_id:
-            self.world.story.blame([f"{key} made two orders, {known} and {order_id}."])
+        order_id = await self.until_answered(
+            _place, self.name, key, self._purchases[key], self.ports.terms
+        )
+        self.world.story.acknowledge(key, order_id)
         if (order_id, key) not in self._orders:
             self._orders.append((order_id, key))
 
+    async def _pay(self, order_id: str) -> None:
+        """At the provider: pay, or not, and come back, or not."""
+        order = await self._page_opened(order_id)
+        if order is None or not order.payment.url or self.random.random() < TIRED:
+            return
+        outcome = self.random.choices(list(OUTCOMES), list(OUTCOMES.values()))[0]
+        await self._choose(order.payment.reference, outcome)
+        if outcome not in LEAVES:
+            await self.call(paying.follow, self.ports, order_id)
+
+    async def _page_opened(self, order_id: str) -> Order | None:
+        """The order with its payment open. Who can't get there goes away: the payment follows."""
+        for _ in range(TRIES):
+            with suppress(Broken):
+                order: Order = await self.call(paying.begin, self.ports, order_id)
+                return order
+            await asyncio.sleep(self.random.random() * PAUSE_AFTER_FAILURE_SECONDS)
+        return None
+
+    async def _choose(self, reference: str, outcome: Outcome) -> None:
+        """The provider's own page, which is no part of the shop and doesn't die with it."""
+        rehearsal = self.world.outside.payments.rehearsal
+        assert rehearsal
+        scene = await rehearsal.choose(reference, outcome)
+        if scene.asking:
+            scene = await rehearsal.confirm(reference, agreed=self.random.random() < 0.7)
+        if scene.payment.state is PaymentState.OPEN and self.random.random() < 0.6:
+            await rehearsal.choose(reference, Outcome.PAYS)
+
     async def _call_off(self, order_id: str) -> None:
-        called_off = await self._until_answered(orders.cancel, self.name, order_id)
+        called_off = await self.until_answered(orders.cancel, self.name, order_id)
         assert called_off.stage is Stage.CANCELLED
         self.world.story.cancelled.add(order_id)
 
-    async def _until_answered(self, service: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        while True:
-            try:
-                return await self._ask(service, *args)
-            except Broken:
-                await asyncio.sleep(self.random.random() * PAUSE_AFTER_FAILURE_SECONDS)
-
-    async def _ask(self, service: Callable[..., Awaitable[Any]], *args: Any, **named: Any) -> Any:
-        """A request to whatever process lives now. Raises `Broken`, or the problem that is the answer."""
-        try:
-            return await transact(self.world.life.ports, service, *args, **named)
-        except (Unavailable, Killed):
-            self.world.story.lost_answers += 1
-            raise Broken from None
+    def _address(self, method: Method) -> str:
+        """Where mails go; at the pretend provider it may also say how the payment goes, as for a program."""
+        if method.online and self.random.random() < 0.3:
+            return f"{self.name}+{self.random.choice(list(Outcome))}@sim.example"
+        return f"{self.name}@sim.example"
 
     def _some_sku(self) -> str:
         return self.random.choice(list(GOODS))
 
+    # What people do, and how often.
+    acts: ClassVar = {
+        look: 2,
+        put_in: 6,
+        put_in_as_guest: 2,
+        change: 2,
+        take_out: 1,
+        sign_in: 1,
+        order: 5,
+        regret: 2,
+        order_again: 1,
+        call_off: 1,
+        pay: 2,
+        come_back: 1,
+    }
 
-# What people do, and how often.
-ACTIONS: dict[Callable[[Shopper], Awaitable[None]], int] = {
-    Shopper.look: 2,
-    Shopper.put_in: 6,
-    Shopper.put_in_as_guest: 2,
-    Shopper.change: 2,
-    Shopper.take_out: 1,
-    Shopper.sign_in: 1,
-    Shopper.order: 4,
-    Shopper.regret: 2,
-    Shopper.order_again: 1,
-    Shopper.call_off: 1,
-}
 
-
-async def _place(tx: Transaction, owner: str, key: str) -> str:
+async def _place(tx: Transaction, owner: str, key: str, purchase: Purchase, terms: Terms) -> str:
     """What `POST /api/orders` does with an Idempotency-Key: order and mark in one commit."""
     if mark := await replay(tx, key, "the body"):
         return str(msgspec.json.decode(mark.answer)["id"])
-    placed = await orders.place(tx, Buyer(owner, f"{owner}@sim.example", ADDRESS, "en"), Terms())
+    buyer = Buyer(owner, purchase.email, ADDRESS, "en", purchase.method)
+    placed = await orders.place(tx, buyer, terms)
     remember(tx, key, "the body", 201, msgspec.json.encode({"id": placed.id}))
     return placed.id

@@ -6,6 +6,7 @@ import asyncio
 import selectors
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 LONGEST_STORY_SECONDS = 4 * 3600.0
@@ -24,6 +25,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._leaps = _Leaps()
         super().__init__(self._leaps)
+        numbers = count()
+        self.set_task_factory(
+            lambda loop, work, **named: _Numbered(next(numbers), work, loop=loop, **named)
+        )
 
     def time(self) -> float:
         return self._leaps.passed
@@ -37,6 +42,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         except Exception as error:  # noqa: BLE001 (it is the caller's)
             future.set_exception(error)
         return future
+
+
+class _Numbered(asyncio.Task[Any]):
+    """A task whose place in a set is told by its number, and not by where in the memory it lies."""
+
+    def __init__(self, number: int, *args: Any, **named: Any) -> None:
+        self._number = number
+        super().__init__(*args, **named)
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 class _Leaps(selectors.SelectSelector):

@@ -107,6 +107,11 @@ class Handler(NamedTuple):
     attempts: int
     timeout_seconds: float
     give_up: GiveUp | None
+    having: bytes
+
+    def concerns(self, event: msgspec.Raw) -> bool:
+        """Whether it reacts to this one among the events of its kind, told without decoding it."""
+        return not self.having or self.having in bytes(event)
 
 
 class Timer(NamedTuple):
@@ -124,6 +129,7 @@ def on(
     attempts: int = ATTEMPTS,
     timeout_seconds: float = TIMEOUT_SECONDS,
     give_up: Callable[[Ports, E, str], Awaitable[None]] | None = None,
+    having: str = "",
 ) -> Callable[[Callable[[Ports, E], Awaitable[None]]], Callable[[Ports, E], Awaitable[None]]]:
     """Run the function for every such event, at least once: it must be harmless to run it twice.
 
@@ -131,6 +137,9 @@ def on(
     many times, or raises `Hopeless`, isn't tried again: `give_up(ports, event, why)` undoes what has
     to be undone, and may itself run twice. Without one, or if that fails too, the job lies among the
     dead letters.
+
+    `having` is a text that has to stand in the event's JSON: whoever reacts to few of very many says so,
+    and the others cost next to nothing.
     """
     if not 0 < timeout_seconds <= TIMEOUT_SECONDS:
         raise ValueError(
@@ -149,6 +158,7 @@ def on(
             attempts=attempts,
             timeout_seconds=timeout_seconds,
             give_up=give_up,
+            having=having.encode(),
         )
         function.__handler__ = handler  # type: ignore[attr-defined]
         return function

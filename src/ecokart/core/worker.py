@@ -150,12 +150,13 @@ class Worker:
         await self._settle(entries, jobs)
 
     def _reacting(self, entries: Sequence[OutboxEntry]) -> list[tuple[Stated, Handler]]:
-        """Each event with each handler that reacts to it."""
+        """Each event with each handler that it concerns."""
         return [
             (event, handler)
             for entry in entries
             for event in entry.events
             for handler in self.reactions.by_event.get(event.name, ())
+            if handler.concerns(event.event)
         ]
 
     def _job(self, event: Stated, handler: Handler) -> Job:

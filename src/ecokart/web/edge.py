@@ -104,6 +104,7 @@ class Edge:
         # What a route adds to its answer whichever it is, a problem too, and who wants to hear of it.
         more: list[tuple[bytes, bytes]] = []
         scope["answer_headers"], scope["answered"] = more, None
+        scope["watch"] = self._watch
         status, size = 0, 0
 
         async def answer(message: Message) -> None:
@@ -136,7 +137,7 @@ class Edge:
             problem = TimedOut() if late else _as_problem(error)
             await self._problem(problem, scope, receive, answer)
         finally:
-            seconds = perf_counter() - started
+            seconds = scope.get("stream_began", perf_counter()) - started
             self._note(scope, status, size, request_id, seconds)
             if answered := scope["answered"]:
                 answered(status, seconds)

@@ -43,6 +43,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._streams = Gauge(
+            "streams_open",
+            "Pages that are being kept up to date.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
 
         def shared(name: str, about: str, label: str) -> Gauge:
             # What it tells of is everybody's: who looked last knows best.
@@ -60,6 +66,10 @@ class Metrics:
             child = self._requests.labels(method, route, str(status))
             self._children[method, route, status] = child
         child.observe(seconds)
+
+    def streams(self, count: int) -> None:
+        """So many streams are open in this process now."""
+        self._streams.set(count)
 
     async def keep_fresh(self, ports: Ports) -> None:
         """Until cancelled, keep what other processes show of this one at most a second old."""

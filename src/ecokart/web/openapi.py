@@ -227,7 +227,8 @@ def _answer(endpoint: Endpoint, status: int, kind: Any, example: Json) -> Json:
     answer: Json = {"description": HTTPStatus(status).phrase, "headers": _headers(headers)}
     if kind is not None:
         content = {"schema": _reference(kind), "example": example.get("answer")}
-        answer["content"] = {"application/json": content}
+        media_type = "text/event-stream" if endpoint.streams else "application/json"
+        answer["content"] = {media_type: content}
     return answer
 
 

@@ -101,6 +101,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     limited: str = ""
     idempotent: bool = False
     new_guests: bool = False
+    streams: bool = False
     tag: str = ""
     summary: str = ""
     description: str = ""
@@ -172,6 +173,7 @@ class Routes:
         limited: str = "",
         idempotent: bool = False,
         new_guests: bool = False,
+        streams: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare a route. The handler gets the request, the path's parameters, `query` and `body`.
 
@@ -197,6 +199,7 @@ class Routes:
                     limited=limited,
                     idempotent=idempotent,
                     new_guests=new_guests,
+                    streams=streams,
                     tag=self._tag,
                     summary=" ".join(summary.split()),
                     description=description,

@@ -40,11 +40,17 @@ class Watch:
         """Watch it no longer. Says whether it was cancelled for being late, and for nothing else."""
         if task is None:
             return False
-        del self._begun[task]
+        self._begun.pop(task, None)
         if task not in self._late:
             return False
         self._late.discard(task)
         return task.uncancel() == 0
+
+    def spare(self) -> None:
+        """The current task may take as long as it wants from here on."""
+        task = asyncio.current_task()
+        if task:
+            self._begun.pop(task, None)
 
     def _look(self) -> None:
         horizon = monotonic() - self._timeout_seconds

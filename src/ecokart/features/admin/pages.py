@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from ecokart.core.errors import Invalid, Problem
 from ecokart.core.money import Money, NoAmount
-from ecokart.core.transaction import Transaction, transact
+from ecokart.core.transaction import transact
 from ecokart.features.admin.view import Row, Show, listed, stock_rows, stuck, told
 from ecokart.features.catalog import service as catalog
 from ecokart.features.catalog.model import NoSuchProduct, OutOfStock

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from msgspec.structs import replace
 
 from ecokart.core.transaction import Transaction
+from ecokart.features.catalog.events import StockCorrected
 from ecokart.features.catalog.model import (
     CATEGORIES,
     PRODUCTS,
@@ -40,6 +41,13 @@ def sell(tx: Transaction, sku: str, quantity: int, *, reserved: bool) -> None:
 def restock(tx: Transaction, sku: str, quantity: int) -> None:
     """Add pieces to the free stock, or take some off it. Refused: `OutOfStock`."""
     tx.adjust(STOCK, sku, stock=quantity, available=quantity, refusal=OutOfStock(sku=sku))
+
+
+async def correct(tx: Transaction, sku: str, by: int) -> None:
+    """Add pieces that came in, or take off what isn't there. Raises `NoSuchProduct`; refused: `OutOfStock`."""
+    await stock_of(tx, sku)
+    restock(tx, sku, by)
+    tx.emit(StockCorrected(sku=sku, by=by))
 
 
 async def spread(tx: Transaction, sku: str, shards: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import msgspec
@@ -9,12 +11,14 @@ from starlette.responses import Response
 
 from ecokart.core.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from ecokart.core.payments import PaymentState
+from ecokart.core.ports import Ports
 from ecokart.core.transaction import Transaction, transact
 from ecokart.features.accounts.model import Address, Email, WrongPostalCode
 from ecokart.features.catalog.model import OutOfStock
 from ecokart.features.orders import service
 from ecokart.features.orders.checkout import refuse_method
 from ecokart.features.orders.model import (
+    FINAL,
     Awaited,
     CartEmpty,
     EmailNeeded,
@@ -33,8 +37,13 @@ from ecokart.web.i18n import language_of
 from ecokart.web.idempotency import BadIdempotencyKey, once
 from ecokart.web.paging import BadCursor, CursorText, Limit
 from ecokart.web.requests import Request
-from ecokart.web.responses import Moment, json
+from ecokart.web.responses import Moment, encode_json, json
 from ecokart.web.routing import Access, Routes
+from ecokart.web.streams import Message, Streams, TooManyStreams
+
+# News may be lost with a process or a server, so who looks on looks by itself from time to time.
+LOOK_AGAIN_SECONDS = 30.0
+GAP_SECONDS = 0.2
 
 routes = Routes("Orders", access=Access.ANYONE)
 
@@ -207,6 +216,54 @@ async def cancel_order(request: Request, id: str) -> Response:  # noqa: A002
     """Call off an order while it is PENDING."""
     order = await transact(request.ports, service.cancel, request.visitor.owner, id)
     return json(view(order, language_of(request)))
+
+
+@routes(
+    "GET",
+    "/api/orders/{id}/events",
+    gives={200: OrderView, 204: None},
+    problems=(NoSuchOrder, TooManyStreams),
+    streams=True,
+)
+async def follow_order(request: Request, id: str) -> Response:  # noqa: A002
+    """One of one's own orders as it is, and again whenever it has changed: server-sent events.
+
+    Each event's data are the order as `GET /api/orders/{id}` gives it. The stream ends where the order
+    does; who asks on then has seen it, and gets 204, which tells a browser to ask no more.
+    """
+    ports, owner, language = request.ports, request.visitor.owner, language_of(request)
+    order = await service.one(ports.records, owner, id)
+    if order.stage in FINAL and request.header(b"last-event-id") == str(order.facts):
+        return Response(status_code=204)
+    return request.use(Streams).answer(lambda: _as_it_goes(ports, owner, id, language))
+
+
+async def _as_it_goes(
+    ports: Ports, owner: str | None, order_id: str, language: str
+) -> AsyncIterator[Message]:
+    """The order at each of its changes. It listens first and then reads, so that none falls between."""
+    shown = 0
+    while True:
+        async with ports.live.subscribe(f"orders/{order_id}") as news:
+            heard = True
+            while heard:
+                order = await service.one(ports.records, owner, order_id)
+                if order.facts > shown:
+                    shown = order.facts
+                    yield Message(encode_json(view(order, language)), id=str(shown))
+                if order.stage in FINAL:
+                    return
+                heard = await _heard(news)
+        await asyncio.sleep(GAP_SECONDS)
+
+
+async def _heard(news: AsyncIterator[bytes]) -> bool:
+    """Wait for news. False if none came for a while, or none will: then listen again, and look."""
+    try:
+        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+            return await anext(news, None) is not None
+    except TimeoutError:
+        return False
 
 
 def view(order: Order, language: str) -> OrderView:

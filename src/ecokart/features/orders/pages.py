@@ -187,6 +187,7 @@ async def _order(
         thanks=thanks,
         why=why,
         way=[Status.PENDING, Status.PROCESSING, Status.COMPLETED],
+        other_ends=[Status.CANCELLED, Status.FAILED, Status.REFUNDED],
         came=service.statuses(order),
         final=order.stage in FINAL,
         here=f"/account/orders/{order.id}",

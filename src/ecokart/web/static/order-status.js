@@ -1,5 +1,6 @@
-// On an order's page: looks every second how the order stands, until it stands where it ends.
+// On an order's page: shows every step of the order as it is taken, until it stands where it ends.
 
+const FINAL = ["COMPLETED", "CANCELLED", "REFUNDED", "FAILED"];
 const way = document.querySelector("[data-order]");
 const written = new Intl.DateTimeFormat(document.documentElement.lang, {
   dateStyle: "medium",
@@ -9,7 +10,18 @@ const written = new Intl.DateTimeFormat(document.documentElement.lang, {
 
 if (way) {
   document.querySelector("[data-without-script]")?.remove();
-  look();
+  follow();
+}
+
+// The browser connects again by itself, unless it was refused: then the page looks now and then.
+function follow() {
+  const events = new EventSource(`/api/orders/${way.dataset.order}/events`);
+  events.onmessage = (event) => {
+    if (show(JSON.parse(event.data))) events.close();
+  };
+  events.onerror = () => {
+    if (events.readyState === EventSource.CLOSED) look();
+  };
 }
 
 async function look() {
@@ -19,7 +31,7 @@ async function look() {
   } catch {
     // no connection at the moment; the next look may have one
   }
-  setTimeout(look, document.hidden ? 10_000 : 1000);
+  setTimeout(look, document.hidden ? 10_000 : 2000);
 }
 
 // Marks the steps that were taken; says whether there are more to come.
@@ -32,6 +44,8 @@ function show(order) {
     item.querySelector("time").textContent = written.format(new Date(step.at));
     document.querySelector("[data-announce]").textContent = item.querySelector(".way-name").textContent;
   }
-  if (order.status !== "PENDING") document.querySelector("[data-while-pending]")?.remove();
-  return order.status === "COMPLETED" || order.status === "CANCELLED";
+  if (order.status !== "PENDING") {
+    for (const part of document.querySelectorAll("[data-while-pending]")) part.remove();
+  }
+  return FINAL.includes(order.status);
 }
