@@ -100,7 +100,9 @@ async def test_an_order_goes_its_way_and_is_confirmed_by_mail(
     mail = message_from_bytes(file.read_bytes(), policy=policy.default)
     assert mail["To"].addresses[0].addr_spec == "jo@example.com"
     assert order["id"] in mail["Subject"]
-    assert "19,80" in mail.get_body(("plain",)).get_content()
+    text = mail.get_body(("plain",))
+    assert text
+    assert "19,80" in text.get_content()
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ async def test_lists_of_what_is_to_be_done(shop: Shop, clock: ManualClock) -> No
     for _ in range(5):
         clock.advance(days=14)
         await shop.app.worker.run_due_timers()
+    await shop.client.post("/sign-in", data=ADA)
     assert (await listed("invoices"), await listed("overdue")) == ([], [invoice.id])
     assert await listed("refunds") == []
 
