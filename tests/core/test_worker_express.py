@@ -29,6 +29,11 @@ async def note(ports: Ports, event: Greeted) -> None:
     ran.append(event.guest)
 
 
+@on(Greeted, having='"guest":"A')
+async def note_those_with_a(ports: Ports, event: Greeted) -> None:
+    ran.append(event.guest)
+
+
 @on(Greeted, lane="mail")
 async def write(ports: Ports, event: Greeted) -> None:
     ran.append(f"mail to {event.guest}")
@@ -59,6 +64,16 @@ async def test_a_quick_handler_leaves_neither_event_nor_job(ports: Ports) -> Non
     assert ran == ["Ada", "Bo"]
     assert await everything(ports.records, OUTBOX) == []
     assert await everything(ports.records, JOBS) == []
+
+
+async def test_who_reacts_to_some_hears_of_no_others(ports: Ports) -> None:
+    worker = Worker(ports, reactions(note_those_with_a))
+    await greeted(ports, "Ada", "Bo", 'Bo "guest":"A')
+    await expressed(worker)
+    assert ran == ["Ada"]
+    await greeted(ports, "Bo", "Al")
+    assert await worker.drain() == 1
+    assert ran == ["Ada", "Al"]
 
 
 async def test_what_calls_outside_waits_in_the_queue(ports: Ports) -> None:

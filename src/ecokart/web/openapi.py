@@ -32,6 +32,7 @@ from ecokart.web.openapi_parts import (
     SCHEMES,
     TEXT,
     Json,
+    event_schema,
 )
 from ecokart.web.origin import SAFE_METHODS, ForeignOrigin
 from ecokart.web.requests import (
@@ -225,10 +226,11 @@ def _answer(endpoint: Endpoint, status: int, kind: Any, example: Json) -> Json:
     if endpoint.access is Access.PARTNER:
         headers += ["RateLimit-Policy", "RateLimit"]
     answer: Json = {"description": HTTPStatus(status).phrase, "headers": _headers(headers)}
-    if kind is not None:
+    if kind is not None and endpoint.streams:
+        answer["content"] = {"text/event-stream": {"schema": event_schema(_reference(kind))}}
+    elif kind is not None:
         content = {"schema": _reference(kind), "example": example.get("answer")}
-        media_type = "text/event-stream" if endpoint.streams else "application/json"
-        answer["content"] = {media_type: content}
+        answer["content"] = {"application/json": content}
     return answer
 
 

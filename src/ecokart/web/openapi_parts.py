@@ -142,3 +142,9 @@ FIELD_ERROR: Json = {
     },
     "required": ["field", "message"],
 }
+
+
+def event_schema(data: Json) -> Json:
+    """One event of a stream, whose data are JSON of this schema (as OpenAPI 3.2 describes them)."""
+    text = TEXT | {"contentMediaType": "application/json", "contentSchema": data}
+    return {"type": "object", "required": ["data"], "properties": {"data": text, "id": TEXT}}

@@ -179,6 +179,7 @@ class Routes:
 
         `limited` names the bucket in which an address's requests are counted; `new_guests` says that
         who comes without a name gets a guest's cookie. `scope` is what a partner's key must be good for.
+        `streams`: it answers with server-sent events, whose data are what it `gives`.
         """
 
         def declare(handler: Handler) -> Handler:
