@@ -28,7 +28,7 @@ from ecokart.features.webhooks import deliveries
 from tests.simulation import partners, shoppers
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
-EFFECTS: dict[Any, Any] = history._EFFECTS  # type: ignore[assignment]
+EFFECTS: dict[Any, Any] = history._EFFECTS
 
 
 def _nothing(*args: Any, **named: Any) -> None:
@@ -117,7 +117,9 @@ def with_effects_that_vary(patch: pytest.MonkeyPatch) -> None:
     shipped = EFFECTS[OrderShipped]
 
     def varying(order: Order, fact: Any, at: Any) -> Order:
-        return shipped(order, msgspec.structs.replace(fact, tracking=str(next(number))), at)
+        other = msgspec.structs.replace(fact, tracking=str(next(number)))
+        changed: Order = shipped(order, other, at)
+        return changed
 
     patch.setitem(EFFECTS, OrderShipped, varying)
 

@@ -227,7 +227,9 @@ def _answer(endpoint: Endpoint, status: int, kind: Any, example: Json) -> Json:
         headers += ["RateLimit-Policy", "RateLimit"]
     answer: Json = {"description": HTTPStatus(status).phrase, "headers": _headers(headers)}
     if kind is not None and endpoint.streams:
-        answer["content"] = {"text/event-stream": {"schema": event_schema(_reference(kind))}}
+        shown = {"id": "1", "data": encode_json(example.get("answer")).decode()}
+        streamed: Json = {"schema": event_schema(_reference(kind)), "example": shown}
+        answer["content"] = {"text/event-stream": streamed}
     elif kind is not None:
         content = {"schema": _reference(kind), "example": example.get("answer")}
         answer["content"] = {"application/json": content}
