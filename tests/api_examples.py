@@ -36,7 +36,7 @@ HOME = {
 # What a shop draws by lot: ids, order numbers, tokens, secrets.
 DRAWN = re.compile(
     r"msg_[0-9a-f]{32}_[0-9a-f]{32}|(?:user-)?[0-9a-f]{32}|EK-\d{6}-[0-9A-Z]{6}|eyJ[\w.-]+"
-    r"|whsec_[\w+/=]{44}"
+    r"|whsec_[\w+/=]{44}|support-[0-9a-f]{20}"
 )
 
 
@@ -68,8 +68,8 @@ async def tell(shop: Shop) -> AsyncIterator[Told]:
         answer = await shop.client.request(
             endpoint.method,
             endpoint.path.format(**path),
-            params=example.get("query"),
-            content=encode_json(example["body"]) if "body" in example else None,
+            params=_redrawn(example.get("query"), drawn),
+            content=encode_json(_redrawn(example["body"], drawn)) if "body" in example else None,
             headers=english | json_type | proofs.get(endpoint.access, signed_in),
         )
         assert answer.status_code in endpoint.gives, answer.text
@@ -83,6 +83,13 @@ async def tell(shop: Shop) -> AsyncIterator[Told]:
             text = text.replace(lot, word)
         given = json.loads(text, parse_float=Decimal) if text else None
         yield Told(endpoint, example, given)
+
+
+def _redrawn(fields: Any, drawn: dict[str, str]) -> Any:
+    """The fields with the lots of this shop in place of the example's."""
+    if not isinstance(fields, dict):
+        return fields
+    return {n: drawn.get(v, v) if isinstance(v, str) else v for n, v in fields.items()}
 
 
 def _as_text(value: Any) -> str:

@@ -26,6 +26,7 @@ from ecokart.rooms import Service
 from ecokart.serving import Server
 from ecokart.settings import load
 from ecokart.web.logs import LogWriter
+from ecokart.web.sockets_server import OPTIONS, Protocol
 
 # Many requests come from one address here; tests of the limit set their own.
 PLENTY = "100000"
@@ -89,7 +90,7 @@ async def running_shop(
         if seeded:
             await app.seed(application.ports)
         config = uvicorn.Config(
-            application, log_config=None, access_log=False, ws="none", lifespan="on"
+            application, log_config=None, access_log=False, ws=Protocol, lifespan="on", **OPTIONS
         )
         server = Server(config, application)
         serving = asyncio.create_task(server.serve([listener]))

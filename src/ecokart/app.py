@@ -26,13 +26,25 @@ from ecokart.features.cart import service as cart
 from ecokart.features.catalog import api as catalog_api
 from ecokart.features.catalog import demo as catalog_demo
 from ecokart.features.catalog.shelf import Shelf
+from ecokart.features.chat.api import ChatLimits
+from ecokart.features.chat.figures import Figures
+from ecokart.features.chat.hub import Hub
+from ecokart.features.chat.terms import ChatTerms
 from ecokart.features.partners.api import PartnerGate, PartnerLimits
 from ecokart.features.partners.audit import AuditTrail
 from ecokart.features.storefront.pages import Fragments, ShopFrame
 from ecokart.opening import open_engines
-from ecokart.rooms import FEATURES_WITH_PAGES, JOB_MODULES, TABLES, Service, endpoints
+from ecokart.rooms import (
+    FEATURES_WITH_PAGES,
+    JOB_MODULES,
+    TABLES,
+    Service,
+    endpoints,
+    socket_endpoints,
+)
 from ecokart.settings import Settings
 from ecokart.web.assets import Assets
+from ecokart.web.asyncapi import SocketDescription
 from ecokart.web.cors import Cors
 from ecokart.web.edge import Edge
 from ecokart.web.limits import Limit
@@ -42,6 +54,7 @@ from ecokart.web.openapi import Description
 from ecokart.web.origin import OriginRule
 from ecokart.web.pages import Frame, Templates, error_page
 from ecokart.web.routing import Authenticator, KeyGate, RouteLimit, Router
+from ecokart.web.sockets import SocketEndpoint, SocketLimits, Sockets
 from ecokart.web.streams import Streams
 
 
@@ -66,6 +79,7 @@ class Application:
     ports: Ports
     worker: Worker
     shelf: Shelf
+    hub: Hub
     router: Router
     metrics: Metrics
     streams: Streams
@@ -90,6 +104,7 @@ class Application:
         tasks = [
             asyncio.create_task(self.shelf.keep_fresh()),
             asyncio.create_task(self.metrics.keep_fresh(self.ports)),
+            asyncio.create_task(self.hub.keep()),
             asyncio.create_task(self.trail.keep_writing()),
         ]
         works = {Background.WORK: self.worker.run, Background.HANDING_ON: self.worker.hand_on}
@@ -104,6 +119,7 @@ class Application:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await self.hub.close()
             await self.trail.end()
             await self.ports.close()
 
@@ -159,21 +175,58 @@ def create(
             }
         ),
         catalog_api.Answers: catalog_api.Answers(shelf),
+        SocketDescription: SocketDescription(socket_endpoints(service), settings.public_url),
+        ChatLimits: ChatLimits(settings.chat_rate_limit),
     }
-    edge = Edge(
+    hub = provided[Hub] = Hub(ports, _chat_terms(settings), Figures(metrics.registry))
+    sockets = socket_endpoints(service)
+    edge = _edge(
+        settings, router, sockets, provided=provided, metrics=metrics, log_writer=log_writer
+    )
+    return Application(
+        settings, ports, worker, shelf, hub, router, metrics, streams, trail, edge, background
+    )
+
+
+def _edge(
+    settings: Settings,
+    router: Router,
+    sockets: list[SocketEndpoint],
+    *,
+    provided: dict[type, Any],
+    metrics: Metrics,
+    log_writer: LogWriter,
+) -> Edge:
+    """What is around every request, and every socket."""
+    secure = settings.public_url.startswith("https:")
+    origin_rule = OriginRule(settings.origins, settings.public_url)
+    return Edge(
         router,
+        sockets=Sockets(
+            sockets,
+            provided=provided,
+            origin_rule=origin_rule,
+            log_writer=log_writer,
+            secure=secure,
+            limits=SocketLimits(settings.chat_connections, settings.chat_connections_each),
+        ),
         provided=provided,
-        origin_rule=OriginRule(settings.origins, settings.public_url),
+        origin_rule=origin_rule,
         cors=Cors(settings.origins),
         metrics=metrics,
         log_writer=log_writer,
         error_page=error_page,
-        secure=settings.public_url.startswith("https:"),
+        secure=secure,
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    return Application(
-        settings, ports, worker, shelf, router, metrics, streams, trail, edge, background
+
+
+def _chat_terms(settings: Settings) -> ChatTerms:
+    words = [word.strip() for word in settings.chat_blocked_words.split(",")]
+    return ChatTerms(
+        kept_for=timedelta(days=settings.chat_days),
+        blocked_words=tuple(word for word in words if word),
     )
 
 

@@ -26,6 +26,8 @@ from ecokart.features.catalog import api as catalog_api
 from ecokart.features.catalog import jobs as catalog_jobs
 from ecokart.features.catalog.low_stock import LOW_STOCK, STOCK_WATCH
 from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
+from ecokart.features.chat import api as chat_api
+from ecokart.features.chat.model import BLOCKS, ENTRIES, READ_MARKS, ROOMS, SENT
 from ecokart.features.orders import api as orders_api
 from ecokart.features.orders import deadlines, paying, pipeline, refunds
 from ecokart.features.orders import jobs as orders_jobs
@@ -46,13 +48,14 @@ from ecokart.features.webhooks import jobs as webhooks_jobs
 from ecokart.features.webhooks import pages as webhooks_pages
 from ecokart.features.webhooks.model import DELIVERIES, ENDPOINTS
 from ecokart.opening import JOBS, PRETEND_NOTICES, PRETEND_PAYMENTS
-from ecokart.web import assets, health, openapi, reference
+from ecokart.web import assets, asyncapi, health, openapi, reference
 from ecokart.web.routing import Endpoint, Routes
+from ecokart.web.sockets import SocketEndpoint, SocketRoutes
 
 TABLES = (
     PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, MAIL_FAILURES,
     PARTNERS, KEY_USES, AUDIT,
-    LOW_STOCK, STOCK_WATCH, ENDPOINTS, DELIVERIES, INBOX,
+    LOW_STOCK, STOCK_WATCH, ENDPOINTS, DELIVERIES, INBOX, ROOMS, ENTRIES, SENT, READ_MARKS, BLOCKS,
     MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
 JOB_MODULES = (
@@ -85,6 +88,7 @@ class Service(StrEnum):
     CHECKOUT = "checkout"
     USER = "user"
     ANALYTICS = "analytics"
+    CHAT = "chat"
     WORK = "work"  # answers nothing but how it is; the background work is done here
 
 
@@ -102,9 +106,11 @@ ROUTES: dict[Service, tuple[Routes, ...]] = {
     ),
     Service.USER: (accounts_api.routes, accounts_pages.routes),
     Service.ANALYTICS: (admin_pages.routes, partners_pages.routes, webhooks_pages.routes),
+    Service.CHAT: (chat_api.routes,),
     Service.WORK: (),
 }
-EVERYWHERE = (health.routes, openapi.routes, reference.routes, assets.routes)
+SOCKETS: dict[Service, tuple[SocketRoutes, ...]] = {Service.CHAT: (chat_api.sockets,)}
+EVERYWHERE = (health.routes, openapi.routes, asyncapi.routes, reference.routes, assets.routes)
 
 
 def endpoints(service: Service | None = None) -> list[Endpoint]:
@@ -112,3 +118,10 @@ def endpoints(service: Service | None = None) -> list[Endpoint]:
     opened = [service] if service else list(Service)
     routes = [routes for one in opened for routes in ROUTES[one]]
     return [endpoint for part in (*routes, *EVERYWHERE) for endpoint in part.endpoints]
+
+
+def socket_endpoints(service: Service | None = None) -> list[SocketEndpoint]:
+    """The sockets that a service takes, or the whole shop where none is named."""
+    opened = [service] if service else list(Service)
+    routes = [routes for one in opened for routes in SOCKETS.get(one, ())]
+    return [endpoint for part in routes for endpoint in part.endpoints]

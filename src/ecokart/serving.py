@@ -38,6 +38,7 @@ from ecokart.rooms import JOB_MODULES, TABLES, Service
 from ecokart.settings import BadSetting, Settings
 from ecokart.supervising import Supervisor
 from ecokart.web import logs
+from ecokart.web.sockets_server import OPTIONS, Protocol
 
 GRACE_SECONDS = 10
 BACKLOG = 2048
@@ -108,7 +109,8 @@ def _server(settings: Settings, app: Application) -> uvicorn.Server:
         uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws=Protocol,
+            **OPTIONS,
             # Else uvicorn takes a start that failed for an application without one, and serves.
             lifespan="on",
             log_config=None,

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from ecokart.core.terms import is_iban
+from ecokart.settings_chat import ChatSettings
 
 PREFIX = "ECOKART_"
 SHORTEST_SECRET = 32
@@ -41,7 +42,7 @@ def _about(sentence: str) -> Any:
     return Meta(description=sentence)
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(ChatSettings, frozen=True, kw_only=True):
     """What a process of Ecokart is told from outside. An empty URL means its default under `data_dir`."""
 
     environment: Annotated[

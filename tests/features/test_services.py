@@ -8,6 +8,7 @@ import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ecokart.core.events import OUTBOX
@@ -21,6 +22,7 @@ OPENED = {
     Service.CHECKOUT: ["/cart", "/checkout", "/account/orders", "/api/cart", "/api/orders"],
     Service.USER: ["/sign-in", "/register", "/account", "/auth/me", "/api/addresses"],
     Service.ANALYTICS: ["/admin", "/admin/stock"],
+    Service.CHAT: ["/chat/rooms/none/messages"],
     Service.WORK: [],
 }
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
@@ -60,7 +62,7 @@ async def test_a_service_answers_for_its_rooms_alone(
             for path in paths:
                 answer = await shop.client.get(path)
                 if other is service:
-                    assert answer.status_code in {200, 303, 401}, path
+                    assert answer.status_code in {200, 303, 401} or _is_no_room(answer), path
                 else:
                     assert answer.status_code == 404, path
                     assert answer.json()["code"] == "not_found"
@@ -71,6 +73,11 @@ async def test_a_service_answers_for_its_rooms_alone(
     assert theirs <= described
     assert described - theirs <= {e.path.replace(":path", "") for e in endpoints(service)}
     assert not described & {p for s, paths in OPENED.items() if s is not service for p in paths}
+
+
+def _is_no_room(answer: httpx.Response) -> bool:
+    """A room that isn't there: who says so knows of rooms."""
+    return answer.status_code == 404 and answer.json()["code"] == "no_such_room"
 
 
 async def test_services_share_a_customers_shopping(demo_data: Path, tmp_path: Path) -> None:

@@ -183,12 +183,14 @@ async def test_a_wrong_setting_ends_all_of_it(tmp_path: Path) -> None:
 
 async def test_an_unknown_service_is_refused_in_a_sentence() -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ecokart", "serve", "--service", "chat"),
+        *(sys.executable, "-m", "ecokart", "serve", "--service", "cinema"),
         stderr=asyncio.subprocess.PIPE,
     )
     _, said = await process.communicate()
     assert process.returncode == 2
-    expected = "There is no service 'chat'; there are product, checkout, user, analytics, work."
+    expected = (
+        "There is no service 'cinema'; there are product, checkout, user, analytics, chat, work."
+    )
     assert said.decode().strip() == f"ecokart: {expected}"
 
 

@@ -69,6 +69,7 @@ class Edge:
         self,
         app: ASGIApp,
         *,
+        sockets: ASGIApp,
         provided: dict[type, Any],
         origin_rule: OriginRule,
         cors: Cors,
@@ -79,7 +80,7 @@ class Edge:
         max_body_bytes: int,
         timeout_seconds: float,
     ) -> None:
-        self._app, self._provided = app, provided
+        self._app, self._sockets, self._provided = app, sockets, provided
         self._origin_rule, self._cors = origin_rule, cors
         self._metrics, self._log = metrics, log_writer
         self._error_page = error_page
@@ -90,8 +91,8 @@ class Edge:
         self._data_headers = [*DATA_HEADERS, *tls_only]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await self._sockets(scope, receive, send)
         started = perf_counter()
         headers = dict(scope["headers"])
         given_id = headers.get(b"x-request-id", b"")

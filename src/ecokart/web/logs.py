@@ -100,7 +100,7 @@ class JsonHandler(logging.Handler):
         }
         if request_id := cause.get():
             line["request_id"] = request_id
-        for name in ("job", "timer"):
+        for name in ("job", "timer", "room"):
             if value := getattr(record, name, None):
                 line[name] = value
         if record.exc_info:

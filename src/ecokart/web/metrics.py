@@ -27,7 +27,8 @@ class Metrics:
         They keep their counts in files that they share, which is prometheus_client's own way.
         """
         self._exposed = CollectorRegistry()
-        registry = None if several else self._exposed
+        # Where a room that counts things of its own keeps them.
+        self.registry = registry = None if several else self._exposed
         if several:
             MultiProcessCollector(self._exposed)  # type: ignore[no-untyped-call]
         self._requests = Histogram(

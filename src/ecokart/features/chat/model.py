@@ -1,0 +1,219 @@
+"""Rooms, what is said in them, and who may."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ecokart.core.errors import Conflict, Forbidden, Invalid, NotFound
+from ecokart.core.records import Table
+
+LONGEST_MESSAGE = 4000
+MOST_ENTRIES = 100  # of a page of history, or of what a client missed
+# For so long sending the same message again is known to be that.
+SENT_KNOWN_FOR = timedelta(days=7)
+# What changed is listed in so many parts, so that no part of an engine's index takes every message.
+PARTS = 4
+
+_END = r"(?![\s\S])"  # a `$` would let a line break through
+# Line breaks and tabs are text; other controls, and what turns the direction of others' text, are none.
+_CONTENT = rf"^[^\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]*{_END}"
+_NAME = rf"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*{_END}"
+
+Content = Annotated[str, Meta(min_length=1, max_length=LONGEST_MESSAGE, pattern=_CONTENT)]
+ClientMessageId = Annotated[str, Meta(max_length=64, pattern=rf"^[A-Za-z0-9._:-]*{_END}")]
+Name = Annotated[str, Meta(max_length=60, pattern=_NAME)]
+RoomId = Annotated[str, Meta(min_length=1, max_length=80)]
+Reference = Annotated[str, Meta(max_length=80, pattern=_NAME)]
+Sequence = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class NoSuchRoom(NotFound):
+    """There is no such room."""
+
+
+class NoSuchMessage(NotFound):
+    """There is no such message."""
+
+
+class ReadOnly(Forbidden):
+    """You can't write in this room."""
+
+
+class Blocked(Forbidden):
+    """You can't write here at the moment."""
+
+
+class StaffOnly(Forbidden):
+    """Only the shop's people can do that."""
+
+
+class SomebodyElse(Forbidden):
+    """The user id isn't yours."""
+
+
+class UnwantedWords(Invalid):
+    """This message has words in it that we don't pass on."""
+
+
+class EmptyMessage(Invalid):
+    """A message needs some text."""
+
+
+class RoomClosed(Conflict):
+    """This conversation is closed."""
+
+
+class Kind(StrEnum):
+    """Who a room is for: one shopper and the staff, the staff, or everybody."""
+
+    SUPPORT = "support"
+    STAFF = "staff"
+    PUBLIC = "public"
+
+
+class State(StrEnum):
+    """Whether a room is being talked in."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class EntryKind(StrEnum):
+    """What stands at a number of a room's history."""
+
+    MESSAGE = "message"
+    REDACTION = "redaction"  # a message before it was taken out
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What the shopper was looking at: the number of an order, an article, a page of the shop."""
+
+    order_id: Reference = ""
+    sku: Reference = ""
+    page: Annotated[str, Meta(max_length=200, pattern=_NAME)] = ""
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """A room. `last` is the number of its newest entry; `owner` is the shopper of a support room."""
+
+    id: str
+    kind: Kind
+    title: str
+    owner: str = ""
+    state: State = State.OPEN
+    agent: str = ""
+    context: Context = Context()
+    last: int = 0
+    opened_at: datetime
+    changed_at: datetime
+    part: str
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at a number of a room. A redacted message keeps its place, without its text.
+
+    `refers` is the number of the message that a redaction took out.
+    """
+
+    key: str
+    room_id: str
+    sequence: int
+    id: str
+    kind: EntryKind = EntryKind.MESSAGE
+    user_id: str
+    username: str
+    content: str
+    client_message_id: str = ""
+    refers: int = 0
+    redacted: bool = False
+    at: datetime
+    expires_at: datetime
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """That a client's message is stored, and at which number."""
+
+    key: str
+    sequence: int
+    id: str
+    at: datetime
+    expires_at: datetime
+
+
+class ReadMark(msgspec.Struct, frozen=True, kw_only=True):
+    """How far somebody has read a room."""
+
+    key: str
+    room_id: str
+    user_id: str
+    sequence: int
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody may not write any more."""
+
+    user_id: str
+    by: str
+    reason: str
+    at: datetime
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Who talks. `ids` are all names the same browser has: a guest who signs in keeps the old room."""
+
+    id: str
+    name: str
+    ids: frozenset[str]
+    staff: bool = False
+    session_id: str = ""
+
+    def may_read(self, room: Room) -> bool:
+        if room.kind is Kind.PUBLIC or self.staff:
+            return True
+        return room.kind is Kind.SUPPORT and room.owner in self.ids
+
+
+def guest_name(guest_id: str) -> str:
+    """A guest as others see them. The guest's own id is a secret, by which their orders are found."""
+    return f"guest-{_digest(guest_id)}"
+
+
+def support_room_id(user_id: str) -> str:
+    return f"support-{_digest(user_id)}"
+
+
+def entry_key(room_id: str, sequence: int) -> str:
+    return f"{room_id}/{sequence:012d}"
+
+
+def part_of(room_id: str) -> str:
+    return str(int(_digest(room_id), 16) % PARTS)
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+ROOMS = Table(
+    "chat_rooms",
+    Room,
+    key="id",
+    indexes={"by_change": ("part", "changed_at")},
+    touched="changed_at",
+)
+ENTRIES = Table(
+    "chat_entries",
+    Entry,
+    key="key",
+    indexes={"by_room": ("room_id", "sequence"), "by_user": ("user_id", "-at")},
+    expires="expires_at",
+)
+SENT = Table("chat_sent", Sent, key="key", expires="expires_at")
+READ_MARKS = Table("chat_read_marks", ReadMark, key="key", indexes={"by_room": ("room_id",)})
+BLOCKS = Table("chat_blocks", Block, key="user_id")
