@@ -402,7 +402,7 @@ class IndexBehind:
         self.get = records.get
 
     async def query(self, *_: Any, **__: Any) -> Page[Any]:
-        return Page([], after=None)
+        return Page([], [], None)
 
 
 async def test_an_entry_that_the_index_hasnt_got_yet_is_found_by_its_key(
