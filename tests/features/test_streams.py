@@ -21,6 +21,7 @@ from ecokart.features.orders import service as orders
 from ecokart.features.orders.model import Shipment
 from ecokart.web.streams import Message, Streams, TooManyStreams
 from ecokart.web.watch import Watch
+from tests.servers import redis_url
 from tests.shop import Shop, running_shop
 
 MUG = "EK-020-GREEN"
@@ -32,6 +33,7 @@ HOME = {
     "country": "AT",
 }
 PATIENCE_SECONDS = 10
+SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "watch": Watch(1)}
 
 
 @pytest.fixture
@@ -82,6 +84,18 @@ async def following(shop: Shop, order_id: str) -> AsyncIterator[Page]:
         yield Page(answer)
 
 
+async def silence() -> AsyncIterator[Message]:
+    """Messages that never come."""
+    await asyncio.Event().wait()
+    yield Message(b"never")
+
+
+async def nothing_comes() -> dict[str, str]:
+    """What a browser sends that stays."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 async def send_off(shop: Shop, order_id: str) -> None:
     """Pack and ship it, as the office does."""
     ports = shop.ports
@@ -103,6 +117,24 @@ async def test_two_pages_see_an_order_go_its_way(shop: Shop) -> None:
         assert perf_counter() - began < 5  # news came, and no look of its own
         for page in (one, other):
             await page.ended()
+
+
+async def test_a_process_tells_of_what_another_one_has_done(
+    demo_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(demo_data, tmp_path / "data")
+    given: dict[str, Any] = {"seeded": False, "live_url": redis_url(), "fulfilment": "office"}
+    async with (
+        running_shop(tmp_path, **given) as front,
+        running_shop(tmp_path, **given, worker=True) as back,
+    ):
+        order_id = await buy(front)
+        async with following(front, order_id) as page:
+            await page.until("PROCESSING")
+            began = perf_counter()
+            await send_off(back, order_id)
+            await page.until("COMPLETED")
+            assert perf_counter() - began < 5
 
 
 async def test_a_page_that_comes_back_sees_the_order_as_it_is(shop: Shop) -> None:
@@ -179,36 +211,38 @@ async def test_a_server_that_stops_ends_its_streams_at_once(
             assert int(refused.headers["retry-after"]) > 0
 
 
-async def test_a_process_keeps_so_many_pages_up_to_date_and_refuses_more() -> None:
+async def test_so_many_pages_are_kept_up_to_date_and_more_are_refused() -> None:
     async def nothing() -> AsyncIterator[Message]:
         yield Message(b"{}")
 
     counts: list[int] = []
-    streams = Streams(most=1, changed=counts.append)
+    streams = Streams(most=2, most_of_one=1, changed=counts.append)
     sent: list[bytes] = []
-
-    async def receive() -> dict[str, str]:
-        await asyncio.Event().wait()
-        raise AssertionError
 
     async def send(message: Any) -> None:
         sent.append(message.get("body", b""))
         with pytest.raises(TooManyStreams):
-            streams.answer(nothing)
+            streams.answer("one", nothing)
+        assert streams.answer("other", nothing)
 
-    scope = {"type": "http", "method": "GET", "watch": Watch(1)}
-    await streams.answer(nothing)(scope, receive, send)
+    async def send_among_two(message: Any) -> None:
+        with pytest.raises(TooManyStreams):
+            streams.answer("third", nothing)
+
+    await streams.answer("one", nothing)(SCOPE, nothing_comes, send)
     assert b"".join(sent).endswith(b"data: {}\n\n")
     assert counts == [1, 0]
-    assert streams.answer(nothing)
+    assert streams.answer("one", nothing)
+
+    async def open_another(message: Any) -> None:
+        await streams.answer("other", nothing)(SCOPE, nothing_comes, send_among_two)
+
+    await streams.answer("one", nothing)(SCOPE, nothing_comes, open_another)
+    assert max(counts) == 2
 
 
 async def test_a_quiet_stream_says_from_time_to_time_that_it_is_there() -> None:
     gone, sent = asyncio.Event(), list[bytes]()
-
-    async def silence() -> AsyncIterator[Message]:
-        await asyncio.Event().wait()
-        yield Message(b"never")
 
     async def receive() -> dict[str, str]:
         await gone.wait()
@@ -220,6 +254,16 @@ async def test_a_quiet_stream_says_from_time_to_time_that_it_is_there() -> None:
             gone.set()
 
     streams = Streams(heartbeat_seconds=0.01)
-    scope = {"type": "http", "method": "GET", "watch": Watch(1)}
     async with asyncio.timeout(PATIENCE_SECONDS):
-        await streams.answer(silence)(scope, receive, send)
+        await streams.answer("one", silence)(SCOPE, receive, send)
+
+
+async def test_a_stream_that_is_old_ends_and_its_page_comes_again() -> None:
+    ended: list[bool] = []
+
+    async def send(message: Any) -> None:
+        ended.append(not message.get("more_body", True))
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await Streams(longest_seconds=0).answer("one", silence)(SCOPE, nothing_comes, send)
+    assert ended[-1]

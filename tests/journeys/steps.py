@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 ADMIN = ("admin@ecokart.com", "admin1234")
 
@@ -34,6 +34,11 @@ async def order_by_card(page: Page) -> None:
     await give_address(page, "gast@example.com")
     await page.get_by_label("Kredit- oder Debitkarte").check()
     await page.get_by_role("button", name="Zahlungspflichtig bestellen").click()
+
+
+def completed(page: Page) -> Locator:
+    """On an order's page: that it is completed."""
+    return page.locator(".way .is-done", has_text="Abgeschlossen")
 
 
 async def sign_in(page: Page, person: tuple[str, str], *, then: str = "/") -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.journeys.conftest import Visit
-from tests.journeys.steps import order_by_card
+from tests.journeys.steps import completed, order_by_card
 
 
 async def pay_with(page: Page, card: str) -> None:
@@ -56,7 +56,7 @@ async def test_who_pays_and_never_comes_back_has_ordered(visit: Visit) -> None:
         await order_by_card(page)
         await pay_with(page, "Zahlt, und dieser Browser kommt nicht zurück")
         await expect(page.get_by_text("Hier ist nichts mehr zu tun.")).to_be_visible()
-        done = page.locator("[data-status=COMPLETED].is-done")
+        done = completed(page)
         await page.goto("/account/orders")
         await page.get_by_role("main").get_by_role("link", name="EK-").first.click()
         await expect(done).to_be_visible()

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.journeys.conftest import Visit
-from tests.journeys.steps import order_by_card
+from tests.journeys.steps import completed, order_by_card
 from tests.shop import Shop, running_shop
 from tests.stripe_fake import SECRET_KEY, WEBHOOK_SECRET, StripeFake
 
@@ -47,7 +47,7 @@ async def test_the_notice_comes_before_the_browser(
         await expect(page.get_by_role("heading", level=1)).to_have_text(
             "Danke für Ihre Bestellung."
         )
-        await expect(page.locator("[data-status=COMPLETED].is-done")).to_be_visible()
+        await expect(completed(page)).to_be_visible()
 
 
 async def test_the_notice_comes_after_the_browser_and_twice(
@@ -60,7 +60,7 @@ async def test_the_notice_comes_after_the_browser_and_twice(
             "Danke für Ihre Bestellung."
         )
         assert await stripe.deliver(shop.url + NOTICES, *stripe.events * 2) == [200, 200]
-        await expect(page.locator("[data-status=COMPLETED].is-done")).to_be_visible()
+        await expect(completed(page)).to_be_visible()
     (intent,) = stripe.book.intents.values()
     assert intent["amount_received"] == intent["amount"]
 

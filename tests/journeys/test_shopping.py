@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from bench.places import ENGINES
 from tests.journeys.conftest import Visit
-from tests.journeys.steps import ADMIN, buy_a_board, give_address, order, sign_in
+from tests.journeys.steps import ADMIN, buy_a_board, completed, give_address, order, sign_in
 from tests.shop import Shop
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES, indirect=True)
@@ -32,7 +32,7 @@ async def test_a_guest_buys(visit: Visit, scripts: bool) -> None:
         await page.get_by_role("link", name="Zur Kasse").click()
         await give_address(page, "gast@example.com")
         await order(page)
-        done = page.locator("[data-status=COMPLETED].is-done")
+        done = completed(page)
         if not scripts:
             for _ in range(20):  # the page says at once how it stands, and again when asked
                 if await done.count():

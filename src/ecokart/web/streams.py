@@ -16,7 +16,10 @@ from ecokart.core.errors import TooMany, Unavailable
 from ecokart.web.watch import Watch
 
 MOST_OPEN = 2000
+MOST_OF_ONE = 12  # pages that one visitor looks at
 HEARTBEAT_SECONDS = 15.0
+# Then the page comes again, and is asked anew who it is: a session may have ended meanwhile.
+LONGEST_SECONDS = 3600.0
 # A page that takes nothing for so long is gone, though its connection doesn't know it yet.
 STUCK_SECONDS = 30.0
 HEARTBEAT = b":\n\n"
@@ -55,22 +58,27 @@ class Streams:
         self,
         *,
         most: int = MOST_OPEN,
+        most_of_one: int = MOST_OF_ONE,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        longest_seconds: float = LONGEST_SECONDS,
         changed: Callable[[int], None] = lambda count: None,
     ) -> None:
-        self._most, self.heartbeat_seconds = most, heartbeat_seconds
+        self._most, self._most_of_one = most, most_of_one
+        self.heartbeat_seconds, self.longest_seconds = heartbeat_seconds, longest_seconds
         self._changed = changed
         self._open: set[EventStream] = set()
         self._closing = False
 
-    def answer(self, messages: Callable[[], AsyncIterator[Message]]) -> Response:
+    def answer(self, visitor: str, messages: Callable[[], AsyncIterator[Message]]) -> Response:
         """A stream of what `messages` yields; it ends when they do, when the page goes, or with the server.
 
-        Raises `TooManyStreams`.
+        It ends after an hour too, and the page comes again. Raises `TooManyStreams`, if this visitor or
+        all of them together have as many as there may be.
         """
-        if self._closing or len(self._open) >= self._most:
+        own = sum(stream.visitor == visitor for stream in self._open)
+        if self._closing or own >= self._most_of_one or len(self._open) >= self._most:
             raise TooManyStreams(retry_after_seconds=30)
-        return EventStream(self, messages)
+        return EventStream(self, visitor, messages)
 
     def close(self) -> None:
         """End all of them, now: a server that is to stop would wait for each."""
@@ -90,9 +98,12 @@ class Streams:
 class EventStream(Response):
     """One open stream: a task reads its messages, a second waits for the page to go, and this one sends."""
 
-    def __init__(self, streams: Streams, messages: Callable[[], AsyncIterator[Message]]) -> None:
+    def __init__(
+        self, streams: Streams, visitor: str, messages: Callable[[], AsyncIterator[Message]]
+    ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
+        self.visitor = visitor
         self._streams, self._messages = streams, messages
         # None is the end.
         self._waiting: asyncio.Queue[Message | None] = asyncio.Queue(WAITING)
@@ -108,6 +119,7 @@ class EventStream(Response):
         # How long it took is until here: how long it goes on is the page's affair.
         scope["stream_began"] = perf_counter()
         self._streams.opened(self)
+        old = asyncio.get_running_loop().call_later(self._streams.longest_seconds, self.end)
         tasks = [
             asyncio.create_task(self._read()),
             asyncio.create_task(self._until_gone(receive)),
@@ -121,6 +133,7 @@ class EventStream(Response):
             pass  # stuck: the connection is given up without an end
         finally:
             self._streams.closed(self)
+            old.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

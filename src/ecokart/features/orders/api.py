@@ -42,7 +42,7 @@ from ecokart.web.routing import Access, Routes
 from ecokart.web.streams import Message, Streams, TooManyStreams
 
 # News may be lost with a process or a server, so who looks on looks by itself from time to time.
-LOOK_AGAIN_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 10.0
 GAP_SECONDS = 0.2
 
 routes = Routes("Orders", access=Access.ANYONE)
@@ -235,7 +235,7 @@ async def follow_order(request: Request, id: str) -> Response:  # noqa: A002
     order = await service.one(ports.records, owner, id)
     if order.stage in FINAL and request.header(b"last-event-id") == str(order.facts):
         return Response(status_code=204)
-    return request.use(Streams).answer(lambda: _as_it_goes(ports, owner, id, language))
+    return request.use(Streams).answer(owner or "", lambda: _as_it_goes(ports, owner, id, language))
 
 
 async def _as_it_goes(

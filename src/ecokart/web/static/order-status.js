@@ -1,51 +1,52 @@
-// On an order's page: shows every step of the order as it is taken, until it stands where it ends.
+// On an order's page: whenever the order has changed, what the page says about it is fetched anew.
 
-const FINAL = ["COMPLETED", "CANCELLED", "REFUNDED", "FAILED"];
-const way = document.querySelector("[data-order]");
-const written = new Intl.DateTimeFormat(document.documentElement.lang, {
-  dateStyle: "medium",
-  timeStyle: "medium",
-  timeZone: "Europe/Berlin",
-});
+const AGAIN_MILLISECONDS = 30_000;
+const about = () => document.querySelector("[data-order]");
+const page = `/account/orders/${about().dataset.order}`;
+let events;
+let timer;
 
-if (way) {
-  document.querySelector("[data-without-script]")?.remove();
-  follow();
-}
+document.addEventListener("visibilitychange", follow);
+follow();
 
-// The browser connects again by itself, unless it was refused: then the page looks now and then.
+// A page that nobody looks at lets go of its connection: a browser has only a few for one shop.
 function follow() {
-  const events = new EventSource(`/api/orders/${way.dataset.order}/events`);
+  events?.close();
+  clearTimeout(timer);
+  if (document.hidden || "final" in about().dataset) return;
+  events = new EventSource(`/api/orders/${about().dataset.order}/events`);
   events.onmessage = (event) => {
-    if (show(JSON.parse(event.data))) events.close();
+    if (Number(event.lastEventId) > Number(about().dataset.facts)) renew();
   };
+  // It connects again by itself, unless it was refused.
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) look();
+    if (events.readyState === EventSource.CLOSED) renew();
   };
 }
 
-async function look() {
+// What can't be had now is tried again later, from the start.
+async function renew() {
   try {
-    const response = await fetch(`/api/orders/${way.dataset.order}`);
-    if (response.ok && show(await response.json())) return;
+    const response = await fetch(page);
+    if (!response.ok) throw new Error(response.statusText);
+    show(new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-order]"));
+    if (events.readyState !== EventSource.CLOSED) return;
   } catch {
-    // no connection at the moment; the next look may have one
+    // no connection at the moment, or nobody to answer
   }
-  setTimeout(look, document.hidden ? 10_000 : 2000);
+  clearTimeout(timer);
+  timer = setTimeout(follow, AGAIN_MILLISECONDS);
 }
 
-// Marks the steps that were taken; says whether there are more to come.
-function show(order) {
-  for (const step of order.history) {
-    const item = way.querySelector(`[data-status="${step.status}"]`);
-    if (!item || item.classList.contains("is-done")) continue;
-    item.hidden = false;
-    item.classList.add("is-done");
-    item.querySelector("time").textContent = written.format(new Date(step.at));
-    document.querySelector("[data-announce]").textContent = item.querySelector(".way-name").textContent;
+// Of two answers that overtook each other, the newer one stays.
+function show(fresh) {
+  const shown = about();
+  if (Number(fresh.dataset.facts) <= Number(shown.dataset.facts)) return;
+  const focused = shown.contains(document.activeElement);
+  shown.replaceWith(fresh);
+  if (focused) fresh.focus();
+  if (fresh.dataset.status !== shown.dataset.status) {
+    document.querySelector("[data-announce]").textContent = fresh.dataset.status;
   }
-  if (order.status !== "PENDING") {
-    for (const part of document.querySelectorAll("[data-while-pending]")) part.remove();
-  }
-  return FINAL.includes(order.status);
+  if ("final" in fresh.dataset) events.close();
 }
