@@ -95,10 +95,9 @@ class Handling:
         return delivery
 
     async def failure(self, handler: Handler, event: bytes) -> Exception | None:
-        """Run the handler, within its time; says why it failed, if it did."""
+        """Run the handler; says why it failed, if it did."""
         try:
-            async with asyncio.timeout(handler.timeout_seconds):
-                await self._react(handler, handler.decode(event))
+            await self._react(handler, handler.decode(event))
         except Exception as error:  # noqa: BLE001 (whatever it is, it becomes a job that is tried again)
             return error
         return None

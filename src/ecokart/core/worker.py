@@ -14,11 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-
-from msgspec.structs import replace
 
 from ecokart.core.errors import Unavailable
 from ecokart.core.events import (
@@ -33,7 +30,7 @@ from ecokart.core.events import (
 from ecokart.core.handling import Handling, job_of
 from ecokart.core.news import GATHERED_SECONDS
 from ecokart.core.ports import Delivery, Job, Ports
-from ecokart.core.records import ANY, Cursor, Delete, Put, WriteConflict
+from ecokart.core.records import ANY, Cursor, Delete
 from ecokart.core.timers import is_cancelled, run_if_due
 
 SLOTS = 64  # jobs of a lane under way at once …
@@ -43,11 +40,6 @@ FEWER_SLOTS = {"mail": 16, "webhooks": 48}
 # saves writing, leasing and deleting a job (docs/decisions/0003).
 EXPRESS = frozenset({"orders"})
 EXPRESS_TIMEOUT_SECONDS = 5.0
-# Lanes of outside calls that are tried once straight from the outbox, as many at once as there are slots
-# and as long as no order waits. A job is written only for what fails. So a mail costs a third of the CPU
-# in the queue; and while it takes long its entry is renewed, so that nobody takes it for an orphan.
-TRIED_FIRST = frozenset({"mail"})
-RENEWED_AFTER_SECONDS = 1.0
 # A batch shares its commits; several at once, so that none waits for the sync of another.
 EXPRESS_BATCH = 64
 BEHIND_SECONDS = 0.5
@@ -57,9 +49,6 @@ RELAY_BATCH = 100
 ORPHANED_AFTER = timedelta(seconds=3)
 SWEEP_SECONDS = 2.0
 SWEEP_PAGES = 10  # of a long outbox, at each look
-
-# An event and one who reacts to it.
-Reaction = tuple[Stated, Handler]
 
 log = logging.getLogger("ecokart.worker")
 
@@ -81,8 +70,6 @@ class Worker:
         self._stopping = asyncio.Event()
         self._looked_at: Cursor | None = None  # how far into a long outbox
         self._in_hand: set[str] = set()  # outbox entries whose handlers run here now
-        self._tried: set[str] = set()  # … and whose outside calls do, beside the loops
-        self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Work until `stop`. A failure of an engine is logged and tried again, never the end."""
@@ -91,7 +78,6 @@ class Worker:
         # Each timer keeps to itself: one that takes long holds up no other.
         loops += [partial(self._timer_loop, timer) for timer in self.reactions.timers.values()]
         async with asyncio.TaskGroup() as group:
-            self._group = group
             for loop in loops:
                 group.create_task(self._keep(loop))
             for lane in self.reactions.lanes:
@@ -135,25 +121,17 @@ class Worker:
 
     async def relay(self, entries: Sequence[OutboxEntry]) -> None:
         """Turn events into jobs. The jobs are stored before the entries go: twice, but never lost."""
-        jobs = [
-            self._job(event, handler)
-            for entry in entries
-            for event, handler in self._reacting(entry)
-        ]
+        jobs = [self._job(event, handler) for event, handler in self._reacting(entries)]
         await self._settle(entries, jobs)
 
     async def express(self, entries: Sequence[OutboxEntry]) -> None:
         """Run at once what may be, and turn the rest, and what failed, into jobs."""
         direct, jobs = [], []
-        outside: dict[str, list[Reaction]] = {}
-        for entry in entries:
-            for event, handler in self._reacting(entry):
-                if handler.lane in EXPRESS:
-                    direct.append((event, handler))
-                elif handler.lane in TRIED_FIRST and self._has_room(len(outside)):
-                    outside.setdefault(entry.id, []).append((event, handler))
-                else:
-                    jobs.append(self._job(event, handler))
+        for event, handler in self._reacting(entries):
+            if handler.lane in EXPRESS:
+                direct.append((event, handler))
+            else:
+                jobs.append(self._job(event, handler))
         tasks = [
             asyncio.create_task(self._jobs.failure(handler, event.event))
             for event, handler in direct
@@ -164,52 +142,18 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        jobs += [
-            self._job(*reaction)
-            for reaction, task in zip(direct, tasks, strict=True)
-            if _has_failed(task)
-        ]
-        await self._settle([entry for entry in entries if entry.id not in outside], jobs)
-        for entry in entries:
-            if self._group and entry.id in outside:
-                self._tried.add(entry.id)
-                self._group.create_task(self._try(entry, outside[entry.id]))
+        for (event, handler), task in zip(direct, tasks, strict=True):
+            failure = asyncio.CancelledError() if task.cancelled() else task.result()
+            if failure is not None:
+                log.warning("express failed: %r", failure, extra={"job": event.id})
+                jobs.append(self._job(event, handler))
+        await self._settle(entries, jobs)
 
-    def _has_room(self, more: int) -> bool:
-        busy = self.ports.handoff.entries or self._stopping.is_set()
-        return bool(self._group and not busy and len(self._tried) + more < FEWER_SLOTS["mail"])
-
-    async def _try(self, entry: OutboxEntry, calls: Sequence[Reaction]) -> None:
-        """Make an entry's outside calls, turn those that failed into jobs, and let it go."""
-        try:
-            pending = {
-                asyncio.create_task(self._jobs.failure(handler, event.event)): (event, handler)
-                for event, handler in calls
-            }
-            running = set(pending)
-            while running:
-                _, running = await asyncio.wait(running, timeout=RENEWED_AFTER_SECONDS)
-                if running:
-                    await self._renew(entry)
-            jobs = [self._job(*call) for task, call in pending.items() if _has_failed(task)]
-            await self._settle([entry], jobs)
-        except Exception:
-            # It is still in the outbox: a sweep makes jobs of it.
-            log.exception("outside calls stumbled", extra={"job": entry.id})
-        finally:
-            self._tried.discard(entry.id)
-
-    async def _renew(self, entry: OutboxEntry) -> None:
-        """The entry is still in hand, unless another process thought otherwise and has taken it."""
-        records, now = self.ports.records, self.ports.clock.now()
-        if found := await records.get(OUTBOX, entry.id):
-            with suppress(WriteConflict):
-                await records.commit([Put(OUTBOX, replace(entry, at=now), found.version)])
-
-    def _reacting(self, entry: OutboxEntry) -> list[Reaction]:
-        """Each event of the entry with each handler that it concerns."""
+    def _reacting(self, entries: Sequence[OutboxEntry]) -> list[tuple[Stated, Handler]]:
+        """Each event with each handler that it concerns."""
         return [
             (event, handler)
+            for entry in entries
             for event in entry.events
             for handler in self.reactions.by_event.get(event.name, ())
             if handler.concerns(event.event)
@@ -221,8 +165,7 @@ class Worker:
     async def _settle(self, entries: Sequence[OutboxEntry], jobs: list[Job]) -> None:
         if jobs:
             await self.ports.queue.send(jobs)
-        if entries:
-            await self.ports.records.commit([Delete(OUTBOX, entry.id, ANY) for entry in entries])
+        await self.ports.records.commit([Delete(OUTBOX, entry.id, ANY) for entry in entries])
 
     async def relay_orphans(
         self, older_than: timedelta = ORPHANED_AFTER, sparing: Collection[str] = ()
@@ -273,7 +216,7 @@ class Worker:
 
     async def _sweep_loop(self) -> None:
         while not self._stopping.is_set():
-            own = self._in_hand | self._tried | {entry.id for entry in self.ports.handoff.entries}
+            own = self._in_hand | {entry.id for entry in self.ports.handoff.entries}
             while not self._stopping.is_set() and await self.relay_orphans(sparing=own):
                 pass
             await _at_most(SWEEP_SECONDS, self._stopping.wait())
@@ -335,10 +278,3 @@ async def _at_most(seconds: float, awaitable: Awaitable[object]) -> None:
             await awaitable
     except TimeoutError:
         pass
-
-
-def _has_failed(task: asyncio.Task[Exception | None]) -> bool:
-    failure = asyncio.CancelledError() if task.cancelled() else task.result()
-    if failure is not None:
-        log.warning("%s failed: %r", task.get_name(), failure)
-    return failure is not None
