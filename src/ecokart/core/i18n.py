@@ -6,7 +6,7 @@ translations, read as they are at the start (no compiling, no build).
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, lru_cache
 from gettext import NullTranslations
 from importlib.resources import files
@@ -81,12 +81,16 @@ def format_money(money: Money, language: str) -> str:
     return str(format_currency(money.amount, money.currency, locale=_LOCALES[language]))
 
 
-@lru_cache(maxsize=1024)
 def format_date(moment: datetime, language: str) -> str:
     """`20. November 2026`, in the shop's own time zone."""
+    return _format_day(moment.astimezone(_ZONE).date(), language)
+
+
+@lru_cache(maxsize=1024)
+def _format_day(day: date, language: str) -> str:
     from babel.dates import format_date as formatted  # noqa: PLC0415
 
-    return str(formatted(moment.astimezone(_ZONE), "long", locale=_LOCALES[language]))
+    return str(formatted(day, "long", locale=_LOCALES[language]))
 
 
 @lru_cache(maxsize=1024)
