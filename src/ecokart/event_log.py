@@ -193,7 +193,7 @@ async def replay(settings: Settings, name: str, *, begin: str, end: str, dry: bo
         jobs: list[Job] = []
         count = 0
         async for entry in since(ports.records, start, stop):
-            if entry.name != handler.event.named():
+            if entry.name != handler.event.named() or not handler.concerns(entry.event):
                 continue
             count += 1
             jobs.append(job_of(entry.id, entry.event, handler, now))

@@ -298,6 +298,14 @@ def _stripe(settings: Settings, url: str) -> Payments:
     from ecokart.engines.payments_guarded import GuardedPayments  # noqa: PLC0415
     from ecokart.engines.payments_stripe import StripePayments  # noqa: PLC0415
 
+    if not settings.stripe_secret_key.startswith(("sk_", "rk_")):
+        raise BadSetting(
+            "ECOKART_STRIPE_SECRET_KEY is no secret key of Stripe, which begins with sk_ or rk_."
+        )
+    if not all(secret.startswith("whsec_") for secret in settings.stripe_signers):
+        raise BadSetting(
+            "ECOKART_STRIPE_WEBHOOK_SECRETS has one that is none of Stripe's, which begin with whsec_."
+        )
     provider = StripePayments(
         url,
         secret_key=settings.stripe_secret_key,

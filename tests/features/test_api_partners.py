@@ -173,6 +173,11 @@ async def test_what_does_not_fit_is_named_and_changes_nothing(
     assert (await client.get("/orders")).json()["orders"] == []
 
 
+async def test_a_bound_is_said_as_people_write_it(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/orders", json=ORDER | {"totalAmount": -1})
+    assert answer.json()["errors"] == [{"field": "totalAmount", "message": "Takes 0 or more."}]
+
+
 async def test_a_price_that_differs_is_said_for_every_item(client: httpx.AsyncClient) -> None:
     items = [ONE_BOARD | {"price": 1}, ONE_MUG, ONE_MUG | {"price": 2}]
     problem = (await client.post("/orders", json=ORDER | {"items": items})).json()

@@ -22,6 +22,7 @@ from ecokart.core.ports import Ports
 from ecokart.core.transaction import Transaction, transact
 from ecokart.core.worker import Worker
 from ecokart.features.catalog.events import StockLow
+from ecokart.features.orders.events import OrderCompleted
 from ecokart.opening import JOBS
 from ecokart.settings import load
 from tests.clock import ManualClock
@@ -205,6 +206,16 @@ async def test_replay_sends_a_handler_the_facts_of_a_time_once(
         jobs = [queued.job for queued, _ in await everything(ports, JOBS)]
         assert sorted(json.loads(bytes(job.event))["sku"] for job in jobs) == ["b", "c"]
         assert {job.handler for job in jobs} == {HANDLER}
+
+
+async def test_replay_sends_only_what_concerns_the_handler(typed: Typed, ports: Ports) -> None:
+    async def happened(tx: Transaction) -> None:
+        for source in ("shop", "partner:acme"):
+            tx.emit(OrderCompleted(order_id="EK-1", source=source))
+
+    await transact(ports, happened)
+    told = await in_thread(typed, "replay", "webhooks.jobs.tell_completed", "--from", "2h")
+    assert told.stderr == "1 of order.completed sent to webhooks.jobs.tell_completed\n"
 
 
 def test_handlers_are_listed_with_what_they_react_to(typed: Typed) -> None:

@@ -98,7 +98,7 @@ async def test_who_comes_late_is_told_that_the_order_moved(shop: Shop) -> None:
         "receive": {"received": "1"},
         "sent": {"refund": "x"},
     }.items():
-        for facts in (str(order.facts), "", "-1", "²"):
+        for facts in (str(order.facts), "", "-1", "²", "9" * 5000):
             late = await shop.client.post(f"{at}/{form}", data=fields | {"facts": facts})
             assert late.status_code == 409
             assert "This order has moved on meanwhile." in late.text
@@ -135,6 +135,7 @@ async def test_money_goes_back_in_part(shop: Shop) -> None:
     too_much = await _send(shop, order, "refund", amount="34.71", reason="broken")
     assert too_much.status_code == 409
     assert 'value="broken"' in too_much.text
+    assert "What is left to give back is €34.70." in too_much.text
     await _send(shop, order, "refund", amount="10", reason="broken", restock="on")
     await shop.settle()
     page = await _page(shop, order)

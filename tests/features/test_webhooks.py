@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from ecokart.core import log
+from ecokart.core.events import Reactions, stated
 from ecokart.core.ports import Ports
 from ecokart.core.targets import Answer, Failure
 from ecokart.core.transaction import Transaction, transact
 from ecokart.engines.targets_http import HttpTargets
 from ecokart.features.catalog import service as catalog
 from ecokart.features.orders import service as orders
+from ecokart.features.orders.events import OrderFailed
 from ecokart.features.partners.model import Scope
 from ecokart.features.webhooks import deliveries, jobs
 from ecokart.features.webhooks.events import DeliveryDue
@@ -36,6 +39,13 @@ ORDER = {
     "reference": "PO-1",
     "items": [{"productId": "prod-020", "sku": "EK-020-GREEN", "quantity": 1, "price": 14.90}],
     "totalAmount": 14.90,
+}
+HOME = {
+    "name": "Jo",
+    "street": "Markt 1",
+    "postalCode": "34117",
+    "city": "Kassel",
+    "country": "DE",
 }
 LIFE = ["order.placed", "order.processing", "order.shipped", "order.completed"]
 
@@ -129,6 +139,37 @@ async def test_only_what_was_asked_for_and_only_ones_own(
     assert receiver.received == []
     await partner.order()
     assert list(map(topic, receiver.received)) == ["order.completed"]
+
+
+async def test_the_shops_own_orders_do_not_even_reach_who_tells_partners(
+    partner: Partner, receiver: WebhookTarget, shop: Shop
+) -> None:
+    await partner.listen(receiver.url)
+    item = {"sku": "EK-020-GREEN", "quantity": 1}
+    await shop.client.post("/api/cart", json=item)
+    given = {"email": "jo@example.com", "address": {**HOME, "name": 'Jo "source":"partner:1"'}}
+    own = (await shop.client.post("/api/orders", json=given)).json()["id"]
+    await shop.settle()
+    theirs = await partner.order()
+
+    async def reacting(order_id: str) -> list[str]:
+        told = await log.stream(shop.ports.records, f"orders/{order_id}")
+        by_event = Reactions([jobs]).by_event
+        return [
+            handler.name.removeprefix("webhooks.jobs.")
+            for fact in told
+            for handler in by_event.get(fact.name, [])
+            if handler.concerns(fact.event)
+        ]
+
+    assert await reacting(own) == []
+    assert await reacting(theirs) == [f"tell_{topic.removeprefix('order.')}" for topic in LIFE]
+    assert {json.loads(one.body)["data"]["orderId"] for one in receiver.received} == {theirs}
+    posing = OrderFailed(
+        order_id=own, reason='"source":"partner:1"', note='\\","source":"partner:1"'
+    )
+    failed = stated(posing, "1", shop.ports.clock.now())
+    assert not Reactions([jobs]).handlers["webhooks.jobs.tell_failed"].concerns(failed.event)
 
 
 async def test_what_fails_is_tried_again_for_days_with_the_same_bytes(

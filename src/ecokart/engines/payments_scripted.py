@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -223,8 +224,10 @@ def _shares(url: str) -> dict[Outcome, int]:
     given = parse_qsl(urlsplit(url).query, keep_blank_values=True)
     if unknown := [name for name, _ in given if name not in set(Outcome)]:
         raise ValueError(f"there is no outcome {unknown[0]!r}, but {', '.join(Outcome)}")
+    if wrong := [(name, text) for name, text in given if not re.fullmatch("[0-9]{1,3}", text)]:
+        raise ValueError(f"{wrong[0][0]} is {wrong[0][1]!r}, but takes a percentage")
     shares = {Outcome(name): int(percent) for name, percent in given}
-    if any(percent < 0 for percent in shares.values()) or sum(shares.values()) > 100:
+    if sum(shares.values()) > 100:
         raise ValueError("shares are percentages, and 100 of them at most")
     return shares
 

@@ -150,8 +150,8 @@ _KINDS = {
 }
 _SENTENCES = {
     r"Expected `(\w+)(?: \| null)?`, got `(\w+)`": "Takes {0}, not {1}.",
-    r"Expected `(?:int|float)` >= (.+)": "Takes {0} or more.",
-    r"Expected `(?:int|float)` <= (.+)": "Takes {0} or less.",
+    r"Expected `(?:int|float)` >= (.+?)(?:\.0)?": "Takes {0} or more.",
+    r"Expected `(?:int|float)` <= (.+?)(?:\.0)?": "Takes {0} or less.",
     r"Expected `(?:str|array)` of length >= 1": "This is needed.",
     r"Expected `str` of length >= (\d+)": "Takes {0} characters or more.",
     r"Expected `str` of length <= (\d+)": "Takes {0} characters or less.",

@@ -47,6 +47,7 @@ LONGEST_URL = 500
 MOST_PIECES = 1_000_000
 LINK = re.compile(r"https?://[!-~]+")
 CHANGE = re.compile(r"[+−-]?[0-9]{1,7}")
+COUNT = re.compile(r"[0-9]{1,9}")
 
 Text = Annotated[str, Meta(max_length=100)]
 
@@ -190,7 +191,7 @@ async def _act(
     """Do it, if the order is still as the form's page showed it; what hinders is said on that page."""
     facts = fields.get("facts", "")
     try:
-        seen = int(facts) if facts.isascii() and facts.isdigit() else -1
+        seen = int(facts) if COUNT.fullmatch(facts) else -1
         await transact(request.ports, action, order_id, seen, *more)
     except (OrderMoved, NothingToRefund, NoMoneyExpected) as why:
         return await _order(request, order_id, typed=fields, why=why)
