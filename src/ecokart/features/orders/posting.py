@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +21,8 @@ from ecokart.features.orders.model import Order
 
 # With pauses that grow to five minutes: about four hours, so a mail server may be away for a while.
 ATTEMPTS = 60
+# No mail is given up before this, so one that goes out sooner has no failure to take back.
+GIVEN_UP_AFTER = timedelta(minutes=1)
 
 log = logging.getLogger("ecokart.orders")
 
@@ -28,7 +30,7 @@ log = logging.getLogger("ecokart.orders")
 class MailFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A mail that didn't go out. `bounced`: the address or the mail was refused for good.
 
-    What didn't bounce lies among the dead letters, and goes out when it is redriven.
+    What didn't bounce lies among the dead letters. It goes out when it is redriven, and this goes then.
     """
 
     id: str
@@ -61,12 +63,14 @@ def by_mail(event: type[E], write: Callable[[Order, Terms, E], Letter | None]) -
         letter = write(order, ports.terms, event) if order.email else None
         if letter is None:
             return
+        mail_id = f"{event.id}.{kind}"
         try:
-            await ports.mail.send(letter, message_id=f"{event.id}.{kind}")
+            await ports.mail.send(letter, message_id=mail_id)
         except Invalid as refusal:
-            await transact(
-                ports, _note, f"{event.id}.{kind}", order, kind, str(refusal), bounced=True
-            )
+            await transact(ports, _note, mail_id, order, kind, str(refusal), bounced=True)
+            return
+        if event.at and ports.clock.now() - event.at > GIVEN_UP_AFTER:
+            await transact(ports, _take_back, mail_id)
 
     async def give_up(ports: Ports, event: E, why: str) -> None:
         order = await service.any_one(ports.records, event.order_id)
@@ -97,3 +101,8 @@ async def _note(
         at=tx.now,
     )
     tx.overwrite(MAIL_FAILURES, failure)
+
+
+async def _take_back(tx: Transaction, mail_id: str) -> None:
+    if await tx.get(MAIL_FAILURES, mail_id):
+        tx.delete(MAIL_FAILURES, mail_id)
