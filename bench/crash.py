@@ -180,7 +180,7 @@ def _note_answers(tally: Tally, ordeal: Ordeal) -> None:
 async def _finish_the_work(where: Place) -> None:
     """Work until nothing is left, by a clock that runs ahead: what a killed worker had in hand comes
     back after ninety seconds, and nobody wants to wait for them."""
-    clock, auditor = _Ahead(), where.auditor()
+    clock, auditor = Ahead(), where.auditor()
     ports = open_ports(where.settings, clock)
     worker = Worker(ports, Reactions(JOB_MODULES))
     try:
@@ -193,7 +193,7 @@ async def _finish_the_work(where: Place) -> None:
         await ports.close()
 
 
-class _Ahead:
+class Ahead:
     def __init__(self) -> None:
         self.by = timedelta(0)
 

@@ -18,6 +18,7 @@ from tests.simulation.world import TOLD, World
 # At first jobs and payments are due again, then reminders, for some weeks.
 MINUTES = [6] * 8 + [20 * 60] * 32
 PATIENCE = timedelta(days=30)
+# Of what an order may await: what comes to an end by itself.
 WAITING = ("payment", "bank", "prepayment", "release")
 
 
@@ -42,7 +43,7 @@ async def settle(world: World, server: PartnersServer) -> None:
         await queue.redrive([job.id for job in dead])
         await tidy_up(world.outside)
         books = audit(world)
-        if not _waits(books) and not await _to_be_told(world):
+        if not waits(books) and not await _to_be_told(world):
             break
     world.story.ends.update(order["stage"] for order in books.orders.values())
     world.story.blame(unfinished(books, world.folder) + unsettled(books))
@@ -50,7 +51,7 @@ async def settle(world: World, server: PartnersServer) -> None:
     await world.outside.records.close()
 
 
-def _waits(books: Books) -> bool:
+def waits(books: Books) -> bool:
     """Whether anything goes on by itself, or is the office's to finish."""
     return bool(books.waiting) or any(
         order["awaits"] in WAITING or order["refunding"] for order in books.orders.values()

@@ -100,7 +100,7 @@ class World:
     async def begin(self) -> None:
         """Goods on the shelf, a partner who wants to be told, and a process that serves them."""
         for sku, pieces in GOODS.items():
-            await transact(self.outside, _stock, sku, pieces)
+            await transact(self.outside, stock, sku, pieces)
         details = partners.Details(name="Sim Partner", email="partner@sim.example")
         partner = await transact(self.outside, partners.add, details)
         url = "https://partner.sim.example/hooks"
@@ -179,7 +179,8 @@ def price_of(sku: str) -> Money:
     return Money(1000 + GOODS[sku])
 
 
-async def _stock(tx: Transaction, sku: str, pieces: int) -> None:
+async def stock(tx: Transaction, sku: str, pieces: int) -> None:
+    """An article with a price of its own, and so many pieces of it."""
     name = Text(sku, sku)
     product = Product(
         id=sku.lower(),
