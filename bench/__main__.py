@@ -14,8 +14,9 @@ import uvloop
 
 from bench import figures
 from bench.load import percentile
-from bench.measures import MEASURES, Bench
+from bench.measures import MEASURES
 from bench.processes import load_core, server_core, stay_on
+from bench.stand import Bench
 
 LONGEST_MEASURE_SECONDS = 240  # a server that hangs ends the bench, and isn't waited for
 

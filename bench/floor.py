@@ -1,7 +1,7 @@
 """The floor: what the same server, Starlette and machine do at the most, with nothing behind them.
 
 It answers the very bytes that the shop answers, read from the folder in FLOOR_FOLDER: a GET with
-what was recorded for its path, a POST (read to its end) with the JSON of an order.
+what was recorded for its path, a POST (read to its end) with the JSON of an order likewise.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from bench.processes import Server, free_port
 
 FOLDER = "FLOOR_FOLDER"
 ANSWERS = {"list": "application/json", "page": "text/html; charset=utf-8"}
+ORDERS = ("order", "partner-order")
 
 
 def start(folder: Path, recorded: dict[str, bytes]) -> Server:
-    """A process that answers `/list`, `/page` and POST `/order` with these bytes."""
+    """A process that answers `/list` and `/page`, and POST `/order` and `/partner-order`, with these bytes."""
     folder.mkdir()
     for name, body in recorded.items():
         (folder / name).write_bytes(body)
@@ -42,7 +43,8 @@ def application() -> Starlette:
         for name, kind in ANSWERS.items()
         if (folder / name).exists()
     ]
-    return Starlette(routes=[*routes, _post((folder / "order").read_bytes())])
+    routes += [_post(name, (folder / name).read_bytes()) for name in ORDERS]
+    return Starlette(routes=routes)
 
 
 def _get(name: str, kind: str, body: bytes) -> Route:
@@ -52,9 +54,9 @@ def _get(name: str, kind: str, body: bytes) -> Route:
     return Route(f"/{name}", answer)
 
 
-def _post(order: bytes) -> Route:
+def _post(name: str, order: bytes) -> Route:
     async def answer(request: Request) -> Response:
         await request.body()
         return Response(order, 201, media_type="application/json")
 
-    return Route("/order", answer, methods=["POST"])
+    return Route(f"/{name}", answer, methods=["POST"])

@@ -69,12 +69,20 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 def request(
-    method: str, path: str, body: bytes | None = None, *, token: str = "", key: str = ""
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    *,
+    token: str = "",
+    api_key: str = "",
+    key: str = "",
 ) -> bytes:
     """An HTTP/1.1 request, ready to be sent as often as one likes."""
     lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1"]
     if token:
         lines.append(f"authorization: Bearer {token}")
+    if api_key:
+        lines.append(f"x-api-key: {api_key}")
     if key:
         lines.append(f"idempotency-key: {key}")
     if body is not None:

@@ -19,13 +19,13 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import asyncpg
 
 from bench.load import percentile
 from bench.processes import all_cores, on_cores
+from bench.stand import Bench
 from ecokart.core.clock import SystemClock, new_id
 from ecokart.core.events import OUTBOX
 from ecokart.core.i18n import Text
@@ -47,9 +47,6 @@ from ecokart.web.responses import encode_json
 from tests.proxy import Proxy, through, upstream
 from tests.servers import own_postgresql
 from tests.setup_engines import POSTGRESQL
-
-if TYPE_CHECKING:
-    from bench.measures import Bench
 
 PRODUCTS = 1000
 PLENTY = 1_000_000_000
