@@ -27,6 +27,7 @@ from ecokart.features.catalog import jobs as catalog_jobs
 from ecokart.features.catalog.low_stock import LOW_STOCK, STOCK_WATCH
 from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
 from ecokart.features.chat import api as chat_api
+from ecokart.features.chat import pages as chat_pages
 from ecokart.features.chat.model import BLOCKS, ENTRIES, READ_MARKS, ROOMS, SENT
 from ecokart.features.orders import api as orders_api
 from ecokart.features.orders import deadlines, paying, pipeline, refunds
@@ -78,6 +79,7 @@ FEATURES_WITH_PAGES = (
     "partners",
     "payments",
     "webhooks",
+    "chat",
 )
 
 
@@ -106,7 +108,7 @@ ROUTES: dict[Service, tuple[Routes, ...]] = {
     ),
     Service.USER: (accounts_api.routes, accounts_pages.routes),
     Service.ANALYTICS: (admin_pages.routes, partners_pages.routes, webhooks_pages.routes),
-    Service.CHAT: (chat_api.routes,),
+    Service.CHAT: (chat_api.routes, chat_pages.routes),
     Service.WORK: (),
 }
 SOCKETS: dict[Service, tuple[SocketRoutes, ...]] = {Service.CHAT: (chat_api.sockets,)}

@@ -22,7 +22,7 @@ OPENED = {
     Service.CHECKOUT: ["/cart", "/checkout", "/account/orders", "/api/cart", "/api/orders"],
     Service.USER: ["/sign-in", "/register", "/account", "/auth/me", "/api/addresses"],
     Service.ANALYTICS: ["/admin", "/admin/stock"],
-    Service.CHAT: ["/chat/rooms/none/messages"],
+    Service.CHAT: ["/chat/rooms/none/messages", "/chat/support"],
     Service.WORK: [],
 }
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"

@@ -32,9 +32,16 @@ async def test_the_pages_are_for_everybody(visit: Visit, scheme: Literal["light"
         for path in (
             "/", "/products", "/categories/pantry?sort=price", "/products/prod-004",
             "/products/prod-005", "/products/prod-009", "/products/prod-026", "/cart", "/account/orders",
-            "/sign-in", "/register", "/shipping", "/nowhere",
+            "/sign-in", "/register", "/shipping", "/chat/support", "/nowhere",
         ):  # fmt: skip
             await inspect(page, path)
+        await page.goto("/")
+        await page.get_by_role("button", name="Fragen?").click()
+        await page.get_by_label("Ihre Nachricht").fill("Hallo?")
+        await page.get_by_label("Ihre Nachricht").press("Enter")
+        await page.locator(".chat-entry[data-sequence]").wait_for()
+        await inspect(page)
+        await page.keyboard.press("Escape")
         await buy_a_board(page)
         await page.get_by_role("link", name="Zum Korb").click()
         await inspect(page, "/cart")

@@ -35,6 +35,7 @@ from ecokart.features.chat.model import (
     UnwantedWords,
     guest_name,
 )
+from ecokart.web.i18n import language_of
 from ecokart.web.limits import Limit
 from ecokart.web.requests import Request, Visitor, convert
 from ecokart.web.responses import Moment, json
@@ -158,7 +159,7 @@ async def open_support_room(request: Request, body: Context) -> Response:
     A guest without a name gets one by a cookie.
     """
     owner_or_new_guest(request)
-    room = await transact(request.ports, service.open_support, await _person(request), body)
+    room = await transact(request.ports, service.open_support, await person_of(request), body)
     return keep_guest(request, json(_room(room)))
 
 
@@ -208,7 +209,7 @@ async def _person_of_socket(request: Request, query: ConnectQuery) -> Person:
         request.scope["header_map"][b"authorization"] = bearer
     request.visitor = await request.use(Authenticator).visitor(request)  # type: ignore[type-abstract]
     owner_or_new_guest(request)
-    person = await _person(request, query.username)
+    person = await person_of(request, query.username)
     if query.user_id and query.user_id not in person.ids:
         raise SomebodyElse
     return person
@@ -218,16 +219,22 @@ async def _known(request: Request) -> Person:
     """Who asks. Whoever has no name has no room either."""
     if request.visitor.owner is None:
         raise NoSuchRoom
-    return await _person(request)
+    return await person_of(request)
 
 
-async def _person(request: Request, username: str = "") -> Person:
-    """Who talks. A customer goes by the account's name, so nobody passes for another."""
+async def person_of(request: Request, username: str = "") -> Person:
+    """Who talks: a visitor who has a name. A customer goes by the account's name, so nobody passes for another."""
     visitor: Visitor = request.visitor
     guest = {guest_name(visitor.guest_id)} if visitor.guest_id else set[str]()
     if visitor.customer_id is None:
         (own,) = guest
-        return Person(id=own, name=username.strip() or own, ids=frozenset(guest))
+        return Person(
+            id=own,
+            name=username.strip() or own,
+            ids=frozenset(guest),
+            shopper=visitor.owner or "",
+            language=language_of(request),
+        )
     customer = await transact(request.ports, accounts.customer, visitor.customer_id)
     return Person(
         id=customer.id,
@@ -235,6 +242,8 @@ async def _person(request: Request, username: str = "") -> Person:
         ids=frozenset({customer.id} | guest),
         staff=visitor.role == "admin",
         session_id=visitor.session_id or "",
+        shopper=customer.id,
+        language=language_of(request),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
@@ -84,6 +85,14 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+class Desk(StrEnum):
+    """Where a support room lies on the staff's desk, once its shopper has said something."""
+
+    WAITING = "waiting"  # the shopper spoke last
+    ANSWERED = "answered"
+    CLOSED = "closed"
+
+
 class EntryKind(StrEnum):
     """What stands at a number of a room's history."""
 
@@ -100,14 +109,26 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """A room. `last` is the number of its newest entry; `owner` is the shopper of a support room."""
+    """A room. `last` is the number of its newest entry.
+
+    Of a support room, `owner` is the shopper as others see them, and `shopper` whose cart and orders
+    to look for: a customer's id or `guest:…`, which is a secret and told to nobody. `agent` is who of
+    the staff takes care of it; `working` is the same while it isn't closed, for the index.
+    """
 
     id: str
     kind: Kind
     title: str
     owner: str = ""
     state: State = State.OPEN
+    shopper: str = ""
+    language: str = "en"
     agent: str = ""
+    agent_name: str = ""
+    working: str | None = None
+    desk: Desk | None = None
+    spoken_at: datetime | None = None
+    waiting_since: datetime | None = None
     context: Context = Context()
     last: int = 0
     opened_at: datetime
@@ -165,18 +186,31 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Who talks. `ids` are all names the same browser has: a guest who signs in keeps the old room."""
+    """Who talks. `ids` are all names the same browser has: a guest who signs in keeps the old room.
+
+    `shopper` is whose cart and orders theirs are, `language` the one they read.
+    """
 
     id: str
     name: str
     ids: frozenset[str]
     staff: bool = False
     session_id: str = ""
+    shopper: str = ""
+    language: str = "en"
 
     def may_read(self, room: Room) -> bool:
         if room.kind is Kind.PUBLIC or self.staff:
             return True
         return room.kind is Kind.SUPPORT and room.owner in self.ids
+
+
+def context_of(page: str) -> Context:
+    """What a page of the shop is about, by its path. A path that can't be one is none."""
+    if not re.fullmatch(r"/[!-~]{0,199}", page):
+        return Context()
+    order = re.match(r"/account/orders/([A-Z0-9-]{1,80})", page)
+    return Context(page=page, order_id=order[1] if order else "")
 
 
 def guest_name(guest_id: str) -> str:
@@ -204,7 +238,11 @@ ROOMS = Table(
     "chat_rooms",
     Room,
     key="id",
-    indexes={"by_change": ("part", "changed_at")},
+    indexes={
+        "by_change": ("part", "changed_at"),
+        "by_desk": ("desk", "-spoken_at"),
+        "by_agent": ("working", "-spoken_at"),
+    },
     touched="changed_at",
 )
 ENTRIES = Table(

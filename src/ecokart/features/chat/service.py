@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from datetime import datetime
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from ecokart.features.chat.model import (
     Block,
     Blocked,
     Context,
+    Desk,
     EmptyMessage,
     Entry,
     EntryKind,
@@ -65,13 +67,15 @@ async def open_support(tx: Transaction, person: Person, context: Context) -> Roo
             support_room_id(person.id),
             Kind.SUPPORT,
             person.name,
-            owner=person.id,
+            owner=person,
             context=context,
         )
     elif room.state is State.OPEN and context in (room.context, NO_CONTEXT):
         return room
     else:
-        room = replace(room, state=State.OPEN, context=context)
+        if context == NO_CONTEXT:
+            context = room.context
+        room = replace(room, state=State.OPEN, context=context, language=person.language)
     tx.put(ROOMS, room)
     return room
 
@@ -89,7 +93,9 @@ async def close_room(tx: Transaction, person: Person, room_id: str) -> Room:
     """Nobody writes there any more, until a support room's owner opens it again. Raises `StaffOnly`."""
     if not person.staff:
         raise StaffOnly
-    room = replace(await _room_for(tx, person, room_id), state=State.CLOSED)
+    room = await _room_for(tx, person, room_id)
+    desk = Desk.CLOSED if room.desk else None
+    room = replace(room, state=State.CLOSED, desk=desk, working=None, waiting_since=None)
     tx.put(ROOMS, room)
     return room
 
@@ -131,7 +137,7 @@ async def send(
         content=checked(content, terms),
         client_message_id=client_message_id,
     )
-    tx.put(ROOMS, replace(room, last=entry.sequence))
+    tx.put(ROOMS, replace(_spoken(room, person, tx.now), last=entry.sequence))
     tx.add(ENTRIES, entry)
     until = tx.now + min(SENT_KNOWN_FOR, terms.kept_for)
     sent = Sent(key=mark, sequence=entry.sequence, id=entry.id, at=entry.at, expires_at=until)
@@ -252,6 +258,27 @@ async def changed_since(records: Records, part: str, place: Cursor) -> list[Room
     return found
 
 
+def _spoken(room: Room, person: Person, at: datetime) -> Room:
+    """What a message does to the desk: who of the staff answers first takes care from then on."""
+    if room.kind is not Kind.SUPPORT:
+        return room
+    if not person.staff:
+        since = room.waiting_since or at
+        desk, agent, name = Desk.WAITING, room.agent, room.agent_name
+    else:
+        since, desk = None, Desk.ANSWERED
+        agent, name = (room.agent, room.agent_name) if room.agent else (person.id, person.name)
+    return replace(
+        room,
+        desk=desk,
+        agent=agent,
+        agent_name=name,
+        working=agent or None,
+        spoken_at=at,
+        waiting_since=since,
+    )
+
+
 async def _room_for(tx: Transaction, person: Person, room_id: str) -> Room:
     room = await tx.get(ROOMS, room_id)
     if room is None or not person.may_read(room):
@@ -265,14 +292,16 @@ def _room(
     kind: Kind,
     title: str,
     *,
-    owner: str = "",
+    owner: Person | None = None,
     context: Context = NO_CONTEXT,
 ) -> Room:
     return Room(
         id=room_id,
         kind=kind,
         title=title,
-        owner=owner,
+        owner=owner.id if owner else "",
+        shopper=owner.shopper if owner else "",
+        language=owner.language if owner else "en",
         context=context,
         opened_at=tx.now,
         changed_at=tx.now,

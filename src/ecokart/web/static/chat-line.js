@@ -1,0 +1,169 @@
+// The line to the chat: connects again whenever it is lost, goes on behind the last number it has, and
+// keeps what is sent until the shop says that it is stored.
+
+const BEAT = 25_000;
+const PATIENCE = 8000;
+const WAKING = 3000; // after sleep a line that looks open has mostly gone
+const LONGEST_PAUSE = 30_000;
+const UNSENT = "chat-unsent:";
+const KNOWN_FOR = 6 * 86_400_000; // so long the shop knows a message that it has already
+const TRY_AGAIN = ["too_many", "too_fast", "unavailable", "conflict"];
+
+// A browser may keep nothing for us; then it is undefined.
+export function quietly(act) {
+  try {
+    return act();
+  } catch {
+    return undefined;
+  }
+}
+
+export class Line {
+  #known = new Map(); // rooms, with the last number we have of each
+  #unsent = new Map(stored().map((message) => [message.clientMessageId, message]));
+  #sending = "";
+  #tries = 0;
+
+  // `tell` hears every frame, and {type: "line", open}, {type: "ended"}, {type: "caught up", roomId} and
+  // {type: "again", roomId}: forget what you show of that room. `opening` gives what is asked for when a
+  // connection stands, beside the rooms that are known.
+  constructor(tell, opening) {
+    Object.assign(this, { tell, opening });
+    const wake = () => this.#wake();
+    addEventListener("online", wake);
+    addEventListener("offline", () => this.#lost());
+    addEventListener("pageshow", wake);
+    document.addEventListener("visibilitychange", wake);
+    setInterval(() => this.ask({ action: "ping" }), BEAT);
+    this.#connect();
+  }
+
+  unsent(roomId) {
+    return [...this.#unsent.values()].filter((message) => message.roomId === roomId);
+  }
+
+  // Gives the message as it waits; it goes when it can.
+  send(roomId, content) {
+    const clientMessageId = crypto.getRandomValues(new Uint32Array(4)).join("-");
+    const message = { roomId, content, clientMessageId, at: Date.now() };
+    this.#unsent.set(clientMessageId, message);
+    quietly(() => localStorage.setItem(UNSENT + clientMessageId, JSON.stringify(message)));
+    this.#push();
+    return message;
+  }
+
+  // Asks for what will be answered: without an answer in time the line is lost.
+  ask(frame, patience = PATIENCE) {
+    if (this.say(frame)) this.late ??= setTimeout(() => this.#lost(), patience);
+  }
+
+  // Says what needs no answer; nothing is kept of it.
+  say(frame) {
+    const open = this.socket?.readyState === WebSocket.OPEN;
+    if (open) this.socket.send(JSON.stringify(frame));
+    return open;
+  }
+
+  #connect() {
+    this.again = clearTimeout(this.again);
+    const socket = (this.socket = new WebSocket(`${location.origin.replace("http", "ws")}/chat`));
+    this.late = setTimeout(() => this.#lost(), PATIENCE);
+    socket.onmessage = (event) => socket === this.socket && this.#hear(JSON.parse(event.data));
+    socket.onclose = ({ code }) => {
+      if (socket !== this.socket) return;
+      if (code !== 4401) return this.#lost();
+      this.late = clearTimeout(this.late);
+      this.tell({ type: "ended" });
+    };
+  }
+
+  #wake() {
+    if (this.again) this.#connect();
+    else this.ask({ action: "ping" }, WAKING);
+  }
+
+  #lost() {
+    const socket = this.socket;
+    this.late = clearTimeout(this.late);
+    this.socket = null;
+    this.#sending = "";
+    socket?.close();
+    this.tell({ type: "line", open: false });
+    const pause = Math.min(500 * 2 ** this.#tries++, LONGEST_PAUSE);
+    clearTimeout(this.again);
+    this.again = setTimeout(() => (navigator.onLine ? this.#connect() : this.#lost()), pause * (0.5 + Math.random()));
+  }
+
+  #hear(frame) {
+    this.late = clearTimeout(this.late);
+    if (frame.type === "joined") this.#joined(frame);
+    else if (frame.type === "message") this.#take(frame.message);
+    else if (frame.type === "error") this.#failed(frame);
+    else this.tell(frame);
+    if (frame.type === "welcome") this.#begin();
+    if (frame.type === "ack") this.#done(frame);
+  }
+
+  #begin() {
+    this.#tries = 0;
+    this.tell({ type: "line", open: true });
+    for (const [roomId, after] of this.#known) this.ask({ action: "resume", roomId, after });
+    for (const frame of this.opening(this.#known)) this.ask(frame);
+  }
+
+  #joined(frame) {
+    const { roomId, entries, sequence } = frame;
+    if (!frame.recovered) {
+      this.#known.delete(roomId);
+      this.tell({ type: "again", roomId });
+      return this.ask({ action: "join", roomId });
+    }
+    if (!this.#known.has(roomId)) this.#known.set(roomId, (entries[0]?.sequence ?? sequence + 1) - 1);
+    this.tell(frame);
+    for (const entry of entries) this.#take(entry);
+    this.tell({ type: "caught up", roomId });
+    this.#push();
+  }
+
+  #take(message) {
+    if (!(message.sequence > this.#known.get(message.roomId))) return;
+    this.#known.set(message.roomId, message.sequence);
+    this.tell({ type: "message", message });
+  }
+
+  #done({ clientMessageId }) {
+    this.#unsent.delete(clientMessageId);
+    quietly(() => localStorage.removeItem(UNSENT + clientMessageId));
+    this.#sending = "";
+    this.#push();
+  }
+
+  // One after the other, so that they stay in order.
+  #push() {
+    const next = [...this.#unsent.values()].find((message) => this.#known.has(message.roomId));
+    if (!next || this.#sending || !this.socket) return;
+    this.#sending = next.clientMessageId;
+    this.ask({ action: "sendMessage", ...next, at: undefined });
+  }
+
+  #failed(frame) {
+    const again = TRY_AGAIN.includes(frame.code);
+    if (again && !this.#sending) return this.#lost(); // it was a room that couldn't be had
+    if (frame.code === "room_closed" || again) this.#sending = "";
+    if (again) setTimeout(() => this.#push(), (frame.retryAfterSeconds || 2) * 1000);
+    else if (frame.code === "room_closed") this.ask({ action: "openSupport" });
+    else {
+      this.tell(frame);
+      if (frame.clientMessageId) this.#done(frame);
+    }
+  }
+}
+
+// Each under a key of its own, so that several tabs don't overwrite each other's.
+function stored() {
+  const found = quietly(() => Object.keys(localStorage).filter((key) => key.startsWith(UNSENT))) ?? [];
+  return found
+    .map((key) => JSON.parse(localStorage.getItem(key)))
+    .filter((message) => Date.now() - message.at < KNOWN_FOR)
+    .sort((one, other) => one.at - other.at);
+}
