@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html import unescape
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ecokart.core.i18n import LANGUAGES
 from ecokart.core.ports import Letter
+from ecokart.core.transaction import transact
+from ecokart.features.catalog import service as catalog
+from tests.clock import ManualClock
 from tests.features.letters import NUMBER, all_letters
+from tests.mail_servers import read
+from tests.shop import running_shop
 
 LETTERS = [
     pytest.param(language, name, id=f"{language}: {name}")
@@ -21,6 +29,7 @@ LETTERS = [
 def seen(letter: Letter) -> str:
     """What of the HTML is read, each run of blanks as one."""
     body = letter.html.partition("<body")[2].partition(">")[2]
+    body = re.sub(r"</?span[^>]*>", "", body)  # within a line
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
@@ -55,6 +64,12 @@ def test_what_a_name_holds_is_text_and_no_html() -> None:
     assert "2 × Oiled oak <cutting> board" in letter.text
 
 
+def test_a_number_to_be_copied_is_never_broken() -> None:
+    letter = all_letters("de")["confirmed, in advance"]
+    whole = f'<span style="white-space:nowrap">{NUMBER}</span>'
+    assert letter.html.count(whole) == letter.html.count(f">{NUMBER}<") == 2
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -74,3 +89,28 @@ def test_what_a_name_holds_is_text_and_no_html() -> None:
 def test_a_mail_says_what_is_to_be_done(name: str, words: list[str]) -> None:
     text = all_letters("de")[name].text.replace("\xa0", " ")
     assert [word for word in words if word not in text] == []
+
+
+async def test_the_office_hears_of_what_runs_out(
+    demo_data: Path, tmp_path: Path, clock: ManualClock
+) -> None:
+    shutil.copytree(demo_data, tmp_path / "data")
+    office: dict[str, Any] = {"office_email": "office@shop.example", "stock_low_at": 3}
+    async with running_shop(tmp_path, clock, seeded=False, **office) as shop:
+        await shop.app.worker.run_due_timers()
+        await shop.settle()  # what is low already
+        folder = tmp_path / "data" / "mail"
+        before = set(folder.glob("*.eml"))
+        stock = await transact(shop.ports, catalog.stock_of, "EK-001")
+        await transact(shop.ports, catalog.correct, "EK-001", 2 - stock.available)
+        clock.advance(minutes=1)
+        await shop.app.worker.run_due_timers()
+        await shop.settle()
+        (file,) = set(folder.glob("*.eml")) - before
+        mail = read(file.read_bytes())
+        assert (mail["To"], mail["Subject"]) == ("office@shop.example", "EK-001 geht zur Neige")
+        for kind in ("plain", "html"):
+            body = mail.get_body((kind,))
+            assert body
+            assert f"{shop.url}/admin/stock?q=EK-001" in body.get_content()
+            assert "2 Stück" in body.get_content()

@@ -7,6 +7,7 @@ where that is dark.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -148,11 +149,14 @@ _ROW = (
     '<tr><td style="padding:4px 16px 4px 0;{style}">{label}</td>'
     '<td style="padding:4px 0;text-align:right;white-space:nowrap;vertical-align:top;{style}">{amount}</td></tr>'
 )
+# As an order's.
+_NUMBER = re.compile(r"\b[A-Z0-9]+(?:-[A-Z0-9]+)+\b")
+_WHOLE = r'<span style="white-space:nowrap">\g<0></span>'
 _STRONG = "font-weight:600;"
 _LINE = "border-top:1px solid rgba(128,128,128,.4);"
 _FACT = (
-    '<tr><td style="padding:2px 16px 2px 0;opacity:.75;vertical-align:top">{}</td>'
-    '<td style="padding:2px 0">{}</td></tr>'
+    '<tr><td style="padding:2px 16px 2px 0;opacity:.75;white-space:nowrap;vertical-align:top">{}</td>'
+    '<td style="padding:2px 0;vertical-align:top">{}</td></tr>'
 )
 _FACTS = '<table style="margin:0 0 16px;border-collapse:collapse">{}</table>'
 # The one colour there is, and its text, hold on a light ground and on a dark one.
@@ -184,7 +188,7 @@ def _block_as_html(block: Block) -> str:
             rows += [_row_as_html(row, _LINE if row is sums[0] else "") for row in sums]
             return _TABLE.format("".join(rows))
         case Facts(pairs):
-            rows = [_FACT.format(escape(name), escape(value)) for name, value in pairs]
+            rows = [_FACT.format(escape(name), _lines(value)) for name, value in pairs]
             return _FACTS.format("".join(rows))
         case Link(label, url) | More(label, url):
             return _LINKS[type(block)].format(label=escape(label), url=escape(url))
@@ -196,4 +200,5 @@ def _row_as_html(row: Row, style: str = "") -> str:
 
 
 def _lines(words: str) -> str:
-    return escape(words).replace("\n", "<br>\n")
+    """Line breaks are kept, and no number is broken."""
+    return _NUMBER.sub(_WHOLE, escape(words)).replace("\n", "<br>\n")

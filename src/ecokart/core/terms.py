@@ -54,3 +54,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     office_email: str = ""
     stock_low_at: int = 5
     webhooks_kept: timedelta = timedelta(days=30)
+
+    @property
+    def signature(self) -> str:
+        """Who writes a mail: the shop, who runs it and where, and its address, a line each."""
+        return "\n".join(filter(None, [self.shop_name, self.shop_owner, self.contact_email]))

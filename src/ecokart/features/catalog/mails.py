@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import quote
 
 from ecokart.core.i18n import DEFAULT, gettext
+from ecokart.core.letters import Link, Paragraph, letter
 from ecokart.core.ports import Letter
 from ecokart.core.terms import Terms
 from ecokart.features.catalog.events import StockLow
@@ -13,16 +15,17 @@ from ecokart.features.catalog.events import StockLow
 def runs_out(event: StockLow, terms: Terms) -> Letter:
     """Which article it is, and how many pieces can still be bought."""
     _ = partial(gettext, DEFAULT)
-    text = [
-        _(
-            "Of %(sku)s, %(count)s pieces can still be bought.",
-            sku=event.sku,
-            count=event.available,
-        ),
-        f"{terms.public_url}/admin/stock?q={event.sku}",
-    ]
-    return Letter(
+    left = _(
+        "Of %(sku)s, %(count)s pieces can still be bought.", sku=event.sku, count=event.available
+    )
+    return letter(
         to=terms.office_email,
+        name="",
+        language=DEFAULT,
         subject=_("%(sku)s is running out", sku=event.sku),
-        text="\n\n".join([*text, "Ecokart"]) + "\n",
+        blocks=[
+            Paragraph(left),
+            Link(_("To the stock"), f"{terms.public_url}/admin/stock?q={quote(event.sku)}"),
+        ],
+        sender=terms.signature,
     )

@@ -203,12 +203,14 @@ def failed(order: Order, terms: Terms, event: OrderFailed) -> Letter:
             number=order.id,
             method=method_name(order.payment.method, _),
         )
+        then = _("You are welcome to order again, and to pay in another way.")
     else:
         why = _("we can't carry out your order %(number)s. We are sorry.", number=order.id)
+        then = _("You are welcome to order again.")
     blocks: list[Block] = [
         Paragraph(why),
         Paragraph(money_then(order, _)),
-        Paragraph(_("You are welcome to order again, and to pay in another way.")),
+        Paragraph(then),
         Link(_("To the shop"), terms.public_url),
     ]
     return _mail(order, terms, _("Not possible: order %(number)s", number=order.id), blocks)
@@ -251,5 +253,5 @@ def _mail(order: Order, terms: Terms, subject: str, blocks: list[Block]) -> Lett
         language=order.language,
         subject=subject,
         blocks=[Paragraph(hello), *blocks],
-        sender="\n".join(filter(None, [terms.shop_name, terms.shop_owner, terms.contact_email])),
+        sender=terms.signature,
     )

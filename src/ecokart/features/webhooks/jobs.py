@@ -136,5 +136,5 @@ async def send_again(ports: Ports, event: ReplayAsked) -> None:
 async def tell_of_disabling(ports: Ports, event: EndpointDisabled) -> None:
     """The partner hears by mail why nothing comes any more, unless somebody did it by hand."""
     partner = await transact(ports, partners.one, event.partner_id)
-    if letter := disabled_endpoint(event, partner):
+    if letter := disabled_endpoint(event, partner, ports.terms):
         await ports.mail.send(letter, message_id=f"{event.id}.disabled")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from ecokart.core.i18n import gettext
+from ecokart.core.letters import Paragraph, letter
 from ecokart.core.ports import Letter
+from ecokart.core.terms import Terms
 from ecokart.features.partners.model import Partner
 from ecokart.features.webhooks.events import EndpointDisabled
 from ecokart.features.webhooks.model import Off
 
 
-def disabled_endpoint(event: EndpointDisabled, partner: Partner) -> Letter | None:
+def disabled_endpoint(event: EndpointDisabled, partner: Partner, terms: Terms) -> Letter | None:
     """Why nothing comes any more, and what to do. None if nobody needs to be told, or nobody can be."""
     if event.because is Off.BY_HAND or not partner.email:
         return None
@@ -31,9 +33,11 @@ def disabled_endpoint(event: EndpointDisabled, partner: Partner) -> Letter | Non
             " meantime is kept, and can be sent again; docs/webhooks.md says how."
         ),
     ]
-    return Letter(
+    return letter(
         to=partner.email,
         name=partner.name,
+        language=partner.language,
         subject=_("We have stopped sending webhooks to you"),
-        text="\n\n".join([*parts, "Ecokart"]) + "\n",
+        blocks=[Paragraph(part) for part in parts],
+        sender=terms.signature,
     )
