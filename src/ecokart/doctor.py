@@ -49,6 +49,7 @@ LEAST_FREE_BYTES = 1_000_000_000
 ADVICE = {
     r"tables create": "",
     r"refuses our key": "Check ECOKART_STRIPE_SECRET_KEY.",
+    r"Stripe can't be reached": "May this machine call api.stripe.com?",
     r"database .* does not exist": "Create the database, or name another one in {}.",
     r"password|authenticat|credential|denied": "Check the user and the password of {}.",
     r"not known|resolv|nodename": "Check the name of the host in {}.",
@@ -98,7 +99,7 @@ async def examine(settings: Settings) -> list[Finding]:
     }
     try:
         asked = [_ask(name, url, port) for name, (url, port) in ports.items()]
-        findings = [_alone(settings, finding) for finding in await asyncio.gather(*asked)]
+        findings = [_cautioned(settings, finding) for finding in await asyncio.gather(*asked)]
         if not isinstance(records, BadSetting) and not findings[0].wrong:
             findings.insert(1, await check_tables(records))
         return [*findings, *_places(settings)]
@@ -249,8 +250,10 @@ def _data_folder(folder: Path) -> Finding:
     return data
 
 
-def _alone(settings: Settings, finding: Finding) -> Finding:
-    """A caution where several machines may share the records, but not this."""
+def _cautioned(settings: Settings, finding: Finding) -> Finding:
+    """A caution where several machines may share the records, but not this; or where nobody really pays."""
+    if finding.part == "payments" and not finding.wrong and _takes_no_money(settings):
+        return replace(finding, caution="Stripe's test key takes no money.")
     several = not settings.records_url.startswith("sqlite:")
     if several and finding.points_to == "memory:" and not finding.wrong:
         what = {"cache": "counts its limits", "live": "tells news"}[finding.part]
@@ -258,3 +261,8 @@ def _alone(settings: Settings, finding: Finding) -> Finding:
             finding, caution=f"Each process {what} for itself; Redis is for all of them."
         )
     return finding
+
+
+def _takes_no_money(settings: Settings) -> bool:
+    by_stripe = settings.payments_url.startswith("stripe:")
+    return settings.production and by_stripe and "_test_" in settings.stripe_secret_key

@@ -23,6 +23,7 @@ from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.rooms import TABLES
 from tests.mail_servers import USER, SmtpServer, certificate
 from tests.servers import dynamodb_url, own_redis, postgresql_url, redis_url, sqs_url
+from tests.stripe_fake import SECRET_KEY, WEBHOOK_SECRET, StripeFake
 
 SECRET = "s" * 32
 CLOSED = "127.0.0.1:1"
@@ -190,6 +191,29 @@ async def test_a_mail_server_that_answers_and_one_that_knows_another_password(
         found = await wrong(tmp_path, ECOKART_MAIL_URL=wrong_url, **trust)
     assert "Check the user and the password of ECOKART_MAIL_URL." in found["mail"]
     assert "mystery" not in found["mail"]
+
+
+async def test_stripe_that_answers_that_knows_another_key_and_that_is_away(tmp_path: Path) -> None:
+    async with StripeFake() as stripe:
+        settings = {
+            "ECOKART_PAYMENTS_URL": f"stripe:?methods=card&api_base={stripe.url}",
+            "ECOKART_STRIPE_SECRET_KEY": SECRET_KEY,
+            "ECOKART_STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+            "ECOKART_SECRET": SECRET,
+            "ECOKART_ENVIRONMENT": "production",
+        }
+        code, said = await ecokart(tmp_path, "doctor", **settings)
+        assert code == 0, said
+        assert "! payments: Stripe's test key takes no money." in said
+        assert SECRET_KEY not in said
+        other = await wrong(tmp_path, **settings | {"ECOKART_STRIPE_SECRET_KEY": "sk_live_other"})
+    away = await wrong(tmp_path, **settings)
+    assert other == {
+        "payments": "Stripe refuses our key. Check ECOKART_STRIPE_SECRET_KEY.",
+    }
+    assert away == {
+        "payments": "Stripe can't be reached. May this machine call api.stripe.com?",
+    }
 
 
 async def test_settings_and_places_that_cannot_be_used(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ecokart.core.ports import Ports
+from ecokart.core.rehearsal import Outcome
 from ecokart.engines.faulty import Chaos, Faults, faulty
 from ecokart.engines.payments_scripted_book import PRETEND_PAYMENTS
 from ecokart.features.orders.model import ORDERS, Order, Stage
@@ -108,6 +109,17 @@ async def test_who_comes_back_unpaid_can_pay_later(shop: Shop) -> None:
     assert "noch nicht bezahlt" in page
     assert f"/account/orders/{order_id}/pay" in page
     assert await payment_page(shop, order_id) == url
+
+
+async def test_who_asks_to_pay_what_is_paid_is_shown_the_order(shop: Shop) -> None:
+    order_id = await order_by(shop)
+    rehearsal, payment = shop.ports.payments.rehearsal, await payment_page(shop, order_id)
+    assert rehearsal
+    await rehearsal.choose(payment.rpartition("/")[2], Outcome.NOTICE_LOST)
+    again = await shop.client.get(f"/account/orders/{order_id}/pay")
+    assert (again.status_code, again.headers["location"]) == (303, f"/account/orders/{order_id}")
+    await shop.settle()
+    assert (await kept(shop, order_id)).stage is Stage.COMPLETED
 
 
 async def test_a_notice_alone_settles_the_order(shop: Shop) -> None:

@@ -105,13 +105,13 @@ async def order(request: Request) -> Response:
 
 @routes("GET", "/account/orders/{id}/pay")
 async def pay(request: Request, id: str) -> Response:  # noqa: A002 (the path's own name)
-    """On to the provider's payment page. While the provider is away, the order waits for it.
+    """On to the provider's payment page, unless it is paid by now. While the provider is away, the order waits for it.
 
     It is a page and no redirect: a form of ours may lead to no other site (the content security policy).
     """
     order = await _own(request, id)
     try:
-        order = await paying.begin(request.ports, order.id)
+        order = await paying.follow(request.ports, order.id)
     except Unavailable:
         return await page(request, "orders/pay.html", order=order, url="")
     if order.stage is not Stage.PLACED or order.payment.state is not PaymentState.OPEN:
