@@ -7,11 +7,8 @@ moment, not only when it has become quiet. How other engines are read says `benc
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -19,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -39,7 +35,6 @@ PROMISED = {
     "payment.received": "received",
 }
 POSSIBLE = {"payment.reminded": "reminder", "payment.reversed": "reversal"}
-QUIET_SECONDS = 40.0
 
 
 class Stock(NamedTuple):
@@ -133,7 +128,7 @@ def _total(counters: Iterable[Counter[str]]) -> Counter[str]:
 
 def read(folder: Path) -> Books:
     """The books of the shop in that folder, all of one moment, whether it runs or not."""
-    with closing(_open(folder)) as database:
+    with closing(open_books(folder)) as database:
         database.execute("BEGIN")
         counted = database.execute("SELECT key, stock, reserved, available FROM stock").fetchall()
         marks = _bodies(database, "idempotency")
@@ -224,54 +219,8 @@ def mails(folder: Path) -> Counter[tuple[str, str]]:
     return Counter([(name[0], name[1]) for name in names])
 
 
-class Backlog(NamedTuple):
-    """What the pipeline and the mail lane have before them, and how old the oldest order of it is."""
-
-    orders: int
-    oldest_seconds: float
-    mails: int
-
-
-def backlog(folder: Path) -> Backlog:
-    """Orders that are neither completed nor cancelled, and confirmations not written yet."""
-    with closing(_open(folder)) as database:
-        database.execute("BEGIN")
-        now = time.time()
-        unfinished_ones = f"FROM orders WHERE stage IN {UNFINISHED}"
-        (orders,) = database.execute(f"SELECT count(*) {unfinished_ones}").fetchone()
-        oldest = database.execute(
-            f"SELECT body {unfinished_ones} ORDER BY placed_at LIMIT 1"
-        ).fetchone()
-        # A dead letter is no mail that was written.
-        (mails,) = database.execute(
-            "SELECT count(*) FROM jobs WHERE place IN ('mail', 'dead')"
-        ).fetchone()
-        (placed,) = database.execute(
-            "SELECT count(*) FROM outbox WHERE body LIKE '%\"order.placed\"%'"
-        ).fetchone()
-    placed_at = datetime.fromisoformat(json.loads(oldest[0])["placed_at"]) if oldest else None
-    age = now - placed_at.timestamp() if placed_at else 0.0
-    return Backlog(orders, age, mails + placed)
-
-
-async def until_quiet(folder: Path) -> tuple[float, float]:
-    """Seconds from now until no order is unfinished, and until no confirmation waits to be written.
-
-    After forty seconds it gives up; then the second number says so.
-    """
-    started = perf_counter()
-    completed = 0.0
-    while (passed := perf_counter() - started) < QUIET_SECONDS:
-        left = backlog(folder)
-        if not left.orders:
-            completed = completed or passed
-            if not left.mails:
-                return completed, passed
-        await asyncio.sleep(0.05)
-    return completed or QUIET_SECONDS, QUIET_SECONDS
-
-
-def _open(folder: Path) -> sqlite3.Connection:
+def open_books(folder: Path) -> sqlite3.Connection:
+    """The shop's own file, while it may be running."""
     return sqlite3.connect(folder / "ecokart.db", timeout=10, isolation_level=None)
 
 

@@ -2,8 +2,8 @@
 
 A scenario is a generator that yields a request's bytes and is sent its `Answer`; every connection runs
 its own, so each client can have its own token, its own Idempotency-Key, and an opinion on the answer.
-It is a closed loop: a client that waits sends nothing, so a slow server is asked less often, and times
-are those of a given number of clients, not those of a given rate of requests.
+`run` is a closed loop: a client that waits sends nothing, so a slow server is asked less often, and times
+are those of a given number of clients. `bench.steady` asks at a given rate.
 """
 
 from __future__ import annotations
@@ -131,7 +131,28 @@ async def run(
     return tally
 
 
-class _Connection(asyncio.Protocol):
+class Reader(asyncio.Protocol):
+    """The receiving end of a keep-alive connection that has one request under way: collects whole answers."""
+
+    _received = b""
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data if self._received else data
+        head_end = received.find(b"\r\n\r\n") + 4
+        end = head_end + _body_length(received, head_end) if head_end > 3 else -1
+        if end < 0 or len(received) < end:
+            self._received = received
+            return
+        self._received = b""
+        status = int(received[9:12])
+        self.answered(Answer(status, received[head_end:end], received[:head_end]))
+
+    def answered(self, answer: Answer) -> None:
+        """The answer to what was asked is here."""
+        raise NotImplementedError
+
+
+class _Connection(Reader):
     """One client: sends, waits for the whole answer, hands it to the scenario, sends what it yields."""
 
     def __init__(
@@ -144,35 +165,26 @@ class _Connection(asyncio.Protocol):
     ) -> None:
         self._scenario, self._first, self._tally = scenario, first, tally
         self._deadline, self._left = deadline, left
-        self._received, self._sent_at, self._asking = b"", 0.0, False
+        self._sent_at, self._asking = 0.0, False
         self._asked = first
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._send(self._first)
 
-    def data_received(self, data: bytes) -> None:
-        received = self._received + data if self._received else data
-        head_end = received.find(b"\r\n\r\n") + 4
-        end = head_end + _body_length(received, head_end) if head_end > 3 else -1
-        if end < 0 or len(received) < end:
-            self._received = received
-            return
+    def answered(self, answer: Answer) -> None:
         now = perf_counter()
-        status = int(received[9:12])
-        self._received, self._asking = b"", False
+        self._asking = False
         self._tally.seconds.append(now - self._sent_at)
-        self._tally.statuses[status] += 1
+        self._tally.statuses[answer.status] += 1
         try:
-            following = self._scenario.send(
-                Answer(status, received[head_end:end], received[:head_end])
-            )
+            following = self._scenario.send(answer)
         except StopIteration:
             self._end()
             return
         if now >= self._deadline:
             self._end()
-        elif status == UNAVAILABLE:
+        elif answer.status == UNAVAILABLE:
             asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._send, following)
         else:
             self._send(following)

@@ -10,11 +10,13 @@ from statistics import median
 from time import perf_counter
 
 from bench import processes
+from bench.failing import failing_payments
 from bench.load import Tally, always, request, run
 from bench.orders import orders, orders_of_one_product, partner_orders, purchase
 from bench.postgresql import postgresql
 from bench.processes import free_port
 from bench.stand import LIST, PAGE, Bench, Rounds, again_and_again
+from bench.sustained import sustained
 
 SIGN_IN_CLIENTS = 8
 STARTS = 5
@@ -70,6 +72,8 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "orders": orders,
     "hot": orders_of_one_product,
     "partner": partner_orders,
+    "sustained": sustained,
+    "failing": failing_payments,
     "purchase": purchase,
     "signin": sign_in,
     "list": product_list,

@@ -8,9 +8,9 @@ from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
-from bench.books import Backlog, backlog, until_quiet
 from bench.crowd import ORDER, Basket, Crowd, Customer
 from bench.load import Scenario, Tally, percentile, request, run
+from bench.progress import Backlog, backlog, until_quiet
 from bench.stand import Bench, again_and_again, new_key, share
 
 HOT = "EK-006"

@@ -10,6 +10,7 @@ from itertools import cycle
 import pytest
 
 from bench.load import LOST, Answer, Scenario, UnexpectedAnswers, always, percentile, request, run
+from bench.steady import at_rate
 
 Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
 ASKED = request("GET", "/")
@@ -97,6 +98,49 @@ async def test_it_ends_when_the_time_is_over() -> None:
         tally = await run(port, [always(ASKED) for _ in range(3)], seconds=0.1)
     assert 0.1 <= tally.elapsed < 1
     assert tally.statuses == {200: tally.answers}
+
+
+def slow(seconds: float) -> Reply:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        await ok(writer)
+
+    return answer
+
+
+async def test_at_a_rate_requests_fall_due_whatever_the_server_does() -> None:
+    async with answering(slow(0.1), ok) as port:
+        replies = await at_rate(port, [ASKED] * 20, per_second=200)
+    assert [reply.answer.status for reply in replies] == [200] * 20
+    dues = [reply.due for reply in replies]
+    assert dues == sorted(dues)
+    assert dues[-1] - dues[0] == pytest.approx(19 / 200, abs=0.001)
+    assert replies[0].seconds > 0.1
+
+
+async def test_at_a_rate_the_wait_for_a_free_connection_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.steady.CONNECTIONS", 1)
+    async with answering(slow(0.05)) as port:
+        replies = await at_rate(port, [ASKED] * 4, per_second=1000)
+    assert replies[-1].seconds > 4 * 0.05 - 3 / 1000
+
+
+async def test_at_a_rate_a_connection_that_ends_between_requests_is_replaced() -> None:
+    async def ok_and_gone(writer: asyncio.StreamWriter) -> None:
+        await ok(writer)
+        writer.close()
+
+    async with answering(ok_and_gone) as port:
+        replies = await at_rate(port, [ASKED] * 3, per_second=20)
+    assert [reply.answer.status for reply in replies] == [200] * 3
+
+
+async def test_at_a_rate_a_lost_answer_spoils_the_figure() -> None:
+    async with answering(gone) as port:
+        with pytest.raises(UnexpectedAnswers):
+            await at_rate(port, [ASKED], per_second=100)
 
 
 def test_percentiles() -> None:
