@@ -10,6 +10,7 @@ from statistics import median
 from time import perf_counter
 
 from bench import processes
+from bench.cost import order_costs
 from bench.failing import failing_payments
 from bench.load import Tally, always, request, run
 from bench.orders import orders, orders_of_one_product, partner_orders, purchase
@@ -74,6 +75,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "partner": partner_orders,
     "sustained": sustained,
     "failing": failing_payments,
+    "cost": order_costs,
     "purchase": purchase,
     "signin": sign_in,
     "list": product_list,

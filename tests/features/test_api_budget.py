@@ -5,17 +5,15 @@ A request that asks once more than yesterday is slower on every engine, and nobo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from ecokart.core.events import cause
-from ecokart.core.ports import Ports, Records
-from ecokart.core.records import Cursor, Page, Sortable, T, Table, Versioned, Write
+from bench.cost import MeteredRecords
+from ecokart.core.ports import Ports
 from tests.features.conftest import DANA
 from tests.partners import new_partner
 from tests.shop import Shop, running_shop
@@ -28,46 +26,6 @@ HOME = {
     "city": "Salzburg",
     "country": "AT",
 }
-
-
-class CountingRecords:
-    """`Records` that count who asked how often. The cause of a call is the request's id."""
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-        self.calls: Counter[tuple[str, str]] = Counter()
-
-    async def get(self, table: Table[T], key: str) -> Versioned[T] | None:
-        self.calls[cause.get(), "get"] += 1
-        return await self._records.get(table, key)
-
-    async def query(
-        self,
-        table: Table[T],
-        index: str,
-        value: Sortable,
-        *,
-        after: Cursor | None = None,
-        limit: int = 100,
-    ) -> Page[T]:
-        self.calls[cause.get(), "query"] += 1
-        return await self._records.query(table, index, value, after=after, limit=limit)
-
-    async def scan(
-        self, table: Table[T], *, after: Cursor | None = None, limit: int = 100
-    ) -> Page[T]:
-        self.calls[cause.get(), "scan"] += 1
-        return await self._records.scan(table, after=after, limit=limit)
-
-    async def commit(self, writes: Sequence[Write]) -> None:
-        self.calls[cause.get(), "commit"] += 1
-        await self._records.commit(writes)
-
-    async def ping(self) -> str:
-        return await self._records.ping()
-
-    async def close(self) -> None:
-        await self._records.close()
 
 
 class Ask(NamedTuple):
@@ -139,11 +97,11 @@ PARTNER = [
 
 
 @pytest.fixture
-async def counted(tmp_path: Path) -> AsyncIterator[tuple[Shop, CountingRecords]]:
-    counting: list[CountingRecords] = []
+async def counted(tmp_path: Path) -> AsyncIterator[tuple[Shop, MeteredRecords]]:
+    counting: list[MeteredRecords] = []
 
     def count(ports: Ports) -> Ports:
-        counting.append(CountingRecords(ports.records))
+        counting.append(MeteredRecords(ports.records))
         return replace(ports, records=counting[0])
 
     async with running_shop(tmp_path, through=count) as shop:
@@ -152,7 +110,7 @@ async def counted(tmp_path: Path) -> AsyncIterator[tuple[Shop, CountingRecords]]
 
 @pytest.mark.parametrize("asks", [GUEST, CUSTOMER, PARTNER], ids=["guest", "customer", "partner"])
 async def test_no_endpoint_asks_more_of_the_records_than_is_written_here(
-    counted: tuple[Shop, CountingRecords], asks: list[Ask]
+    counted: tuple[Shop, MeteredRecords], asks: list[Ask]
 ) -> None:
     shop, records = counted
     headers = (await new_partner(shop.ports)).headers if asks is PARTNER else {}
@@ -172,7 +130,9 @@ async def test_no_endpoint_asks_more_of_the_records_than_is_written_here(
         assert answer.is_success, answer.text
         if ask.path in ("/api/orders", "/orders") and ask.method == "POST":
             order = answer.json()["orderId" if asks is PARTNER else "id"]
-        calls = [records.calls[request_id, call] for call in ("get", "query", "scan", "commit")]
+        calls = [
+            records.used[request_id].calls[call] for call in ("get", "query", "scan", "commit")
+        ]
         spent.append(
             ask._replace(gets=calls[0], queries=calls[1], scans=calls[2], commits=calls[3])
         )
