@@ -27,6 +27,7 @@ from tests.shop import Shop, running_shop
 
 FORM = {"partner": "Acme", "mailLanguage": "de", "country": "DE"}
 KEY = re.compile(r"ek_live_[0-9a-z]{12}_[0-9a-z]{40}")
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -100,17 +101,19 @@ async def test_whatever_a_partner_asks_is_noted_refusals_too(shop: Shop) -> None
     await shop.client.get("/orders?limit=3", headers=acme.headers)
     await shop.client.post("/orders", json=ORDER, headers=acme.headers)
     await shop.client.post("/orders", json={}, headers=acme.headers)
-    await shop.client.get("/orders/EK-1", headers=acme.headers)
+    await shop.client.post("/orders", content=b" " * 2_000_000, headers=acme.headers | JSON)
+    await shop.client.get("/orders/EK%001%0A", headers=acme.headers)
     await shop.client.get("/orders", headers={"X-API-Key": acme.key[:-2] + "uu"})
     asked = [
         ("GET", "/orders", 401),
-        ("GET", "/orders/EK-1", 404),
+        ("GET", "/orders/EK%001%0A", 404),
+        ("POST", "/orders", 413),
         ("POST", "/orders", 422),
         ("POST", "/orders", 201),
         ("GET", "/orders", 200),
     ]
     assert await _asked(shop, acme.partner_id) == asked
-    assert await _asked(shop, acme.partner_id, statuses=range(400, 500)) == asked[:3]
+    assert await _asked(shop, acme.partner_id, statuses=range(400, 500)) == asked[:4]
 
 
 async def test_the_trail_is_written_by_itself_and_at_the_end(

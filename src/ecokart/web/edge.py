@@ -144,17 +144,20 @@ class Edge:
                 answered(status, seconds)
 
     def _bounded(self, receive: Receive, headers: dict[bytes, bytes]) -> Receive:
+        """The body as far as it is taken. One that is said to be larger is refused to who reads it, unread.
+
+        So a partner's key is looked at before, and the request is noted as the partner's.
+        """
         most = self._max_body_bytes
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > most:
-            raise BodyTooLarge(f"At most {most} bytes.")
+        too_large = not length.isdigit() or int(length) > most
         read = 0
 
         async def bounded() -> Message:
             nonlocal read
-            message = await receive()
+            message = {} if too_large else await receive()
             read += len(message.get("body", b""))
-            if read > most:
+            if too_large or read > most:
                 raise BodyTooLarge(f"At most {most} bytes.")
             return message
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Literal, cast
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -53,6 +54,7 @@ routes = Routes("Partners", access=Access.PARTNER)
 
 MINUTE_SECONDS = 60
 MOST_PIECES = 10_000
+LONGEST_PATH = 200  # of one that is noted
 Quantity = Annotated[int, Meta(ge=1, le=MOST_PIECES)]
 Amount = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 Reference = Annotated[str, Meta(max_length=100)]
@@ -110,7 +112,7 @@ class PartnerGate(KeyGate):
             entry = AuditEntry(
                 at=now,
                 method=request.method,
-                path=request.scope["path"][:200],
+                path=quote(request.scope["path"])[:LONGEST_PATH],
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
                 key_id=given.key_id if given and partner else "",
