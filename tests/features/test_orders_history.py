@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecokart.core import log
 from ecokart.core.events import Event
 from ecokart.core.log import LogEntry
 from ecokart.core.money import Money
@@ -222,17 +223,7 @@ async def test_a_shop_of_the_release_before_opens_and_finishes_its_orders(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     """Its table had `status` where there is `stage`; an order was being worked on when it was closed."""
-    body = msgspec.json.encode(OLD)
-    with sqlite3.connect(tmp_path / "ecokart.db") as old:
-        old.execute(
-            "CREATE TABLE orders (key TEXT PRIMARY KEY, version INTEGER NOT NULL, shape INTEGER NOT NULL,"
-            " body BLOB NOT NULL, owner TEXT, status TEXT, placed_at INTEGER) WITHOUT ROWID"
-        )
-        old.execute("CREATE INDEX orders_by_status ON orders (status, placed_at, key)")
-        old.execute(
-            "INSERT INTO orders VALUES (?, 1, 2, ?, 'guest:1', 'PROCESSING', 0)", (OLD["id"], body)
-        )
-    old.close()
+    body = _old_shop(tmp_path, "PROCESSING")
     till = Till(tmp_path, clock)
     await till.open()
     order = ORDERS.load_body(2, body)
@@ -245,3 +236,51 @@ async def test_a_shop_of_the_release_before_opens_and_finishes_its_orders(
         "order.completed",
     ]
     await till.ports.close()
+
+
+async def test_what_waited_in_the_outbox_of_the_release_before_is_handed_on(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """There each event had an entry of its own, and said less."""
+    body = _old_shop(tmp_path, "PENDING")
+    event = {"id": "0" * 32, "name": "order.placed", "at": clock.now(), "cause": "a request"}
+    entry = {**event, "event": {**event, "order_id": OLD["id"]}}
+    del entry["cause"]
+    with sqlite3.connect(tmp_path / "ecokart.db") as old:
+        old.execute(
+            "CREATE TABLE outbox (key TEXT PRIMARY KEY, version INTEGER NOT NULL,"
+            " shape INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID"
+        )
+        old.execute(
+            "INSERT INTO outbox VALUES (?, 1, 1, ?)", (event["id"], msgspec.json.encode(entry))
+        )
+    old.close()
+    till = Till(tmp_path, clock)
+    await till.open()
+    order = ORDERS.load_body(2, body)
+    assert order.stage is Stage.PLACED
+    await till.work()
+    assert (await till.order(order)).stage is Stage.COMPLETED
+    told = await log.stream(till.ports.records, f"orders/{order.id}")
+    assert [(fact.number, fact.name) for fact in told][:2] == [
+        (1, "order.processing"),
+        (2, "order.picked"),
+    ]
+    assert b'"cause":"a request"' in bytes(told[0].event)
+    assert (tmp_path / "mail" / f"{event['id']}.confirmation.eml").exists()
+    await till.ports.close()
+
+
+def _old_shop(folder: Path, status: str) -> bytes:
+    """The database of the release before, with one order; gives its record."""
+    body = msgspec.json.encode(OLD | {"status": status})
+    with sqlite3.connect(folder / "ecokart.db") as old:
+        old.execute(
+            "CREATE TABLE orders (key TEXT PRIMARY KEY, version INTEGER NOT NULL, shape INTEGER NOT NULL,"
+            " body BLOB NOT NULL, owner TEXT, status TEXT, placed_at INTEGER) WITHOUT ROWID"
+        )
+        old.execute("CREATE INDEX orders_by_status ON orders (status, placed_at, key)")
+        row = (OLD["id"], body, status)
+        old.execute("INSERT INTO orders VALUES (?, 1, 2, ?, 'guest:1', ?, 0)", row)
+    old.close()
+    return body
