@@ -215,10 +215,16 @@ def open_payments(settings: Settings, records: Records, clock: Clock) -> Payment
         return ScriptedPayments(url, records, clock, public_url=public_url, secret=secret)
 
     openers: Openers[Payments] = {
-        "scripted": (scripted, "scripted:"),
+        "scripted": (scripted, "scripted:?no_funds=5"),
         "stripe": (partial(_stripe, settings), "stripe:?methods=card,paypal"),
         "none": (none, "none:"),
     }
+    given = urlsplit(settings.payments_url)
+    if given.scheme in openers and (given.netloc or given.path):
+        raise BadSetting(
+            f"ECOKART_PAYMENTS_URL is {settings.payments_url!r}, but what it takes stands behind a"
+            f" question mark: {openers[given.scheme][1]}."
+        )
     return _open("PAYMENTS_URL", settings.payments_url, openers)
 
 
