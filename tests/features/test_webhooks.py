@@ -226,7 +226,11 @@ async def test_all_since_a_time_can_be_sent_again_and_once(
     endpoint_id, _ = await partner.listen(receiver.url, "order.placed", "order.completed")
     await partner.order()
     clock.advance(hours=1)
-    since = clock.now()
+    since, replay = clock.now(), f"/webhooks/endpoints/{endpoint_id}/replay"
+    refused = await partner.call("POST", replay, {"since": "yesterday"}, status=422)
+    assert refused["errors"] == [
+        {"field": "since", "message": "Takes a time like 2026-11-21T14:30:00Z."}
+    ]
     for _ in range(3):
         await partner.order()
     before = len(receiver.received)

@@ -156,5 +156,6 @@ _SENTENCES = {
     r"Expected `str` of length >= (\d+)": "Takes {0} characters or more.",
     r"Expected `str` of length <= (\d+)": "Takes {0} characters or less.",
     r"Expected `array` of length <= (\d+)": "Takes {0} entries or fewer.",
+    r"Invalid RFC3339 encoded datetime": "Takes a time like 2026-11-21T14:30:00Z.",
     r"Invalid enum value (.+)": "{0} is none of the values this takes.",
 }
