@@ -29,6 +29,8 @@ from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
 from ecokart.features.chat import api as chat_api
 from ecokart.features.chat import pages as chat_pages
 from ecokart.features.chat.model import BLOCKS, ENTRIES, READ_MARKS, ROOMS, SENT
+from ecokart.features.inbox import pages as inbox_pages
+from ecokart.features.inbox.model import AGENTS, ANSWERS
 from ecokart.features.orders import api as orders_api
 from ecokart.features.orders import deadlines, paying, pipeline, refunds
 from ecokart.features.orders import jobs as orders_jobs
@@ -57,6 +59,7 @@ TABLES = (
     PRODUCTS, STOCK, CATEGORIES, CUSTOMERS, EMAILS, SESSIONS, CARTS, ORDERS, MAIL_FAILURES,
     PARTNERS, KEY_USES, AUDIT,
     LOW_STOCK, STOCK_WATCH, ENDPOINTS, DELIVERIES, INBOX, ROOMS, ENTRIES, SENT, READ_MARKS, BLOCKS,
+    AGENTS, ANSWERS,
     MARKS, OUTBOX, LOG, JOBS, TIMERS, COPIES, PRETEND_PAYMENTS, PRETEND_NOTICES,
 )  # fmt: skip
 JOB_MODULES = (
@@ -80,6 +83,7 @@ FEATURES_WITH_PAGES = (
     "payments",
     "webhooks",
     "chat",
+    "inbox",
 )
 
 
@@ -108,7 +112,7 @@ ROUTES: dict[Service, tuple[Routes, ...]] = {
     ),
     Service.USER: (accounts_api.routes, accounts_pages.routes),
     Service.ANALYTICS: (admin_pages.routes, partners_pages.routes, webhooks_pages.routes),
-    Service.CHAT: (chat_api.routes, chat_pages.routes),
+    Service.CHAT: (chat_api.routes, chat_pages.routes, inbox_pages.routes),
     Service.WORK: (),
 }
 SOCKETS: dict[Service, tuple[SocketRoutes, ...]] = {Service.CHAT: (chat_api.sockets,)}

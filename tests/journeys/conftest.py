@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from bench.places import records_url
 from ecokart.core.events import Reactions
@@ -16,6 +16,9 @@ from ecokart.rooms import JOB_MODULES
 from tests.servers import sqs_url
 from tests.shop import Shop, running_shop
 from tests.sqs import make_queues
+
+BOUND_MS = 15_000
+expect.set_options(timeout=BOUND_MS)
 
 Visit = Callable[..., AbstractAsyncContextManager[Page]]
 
@@ -55,7 +58,7 @@ def visit(shop: Shop, browser: Browser) -> Visit:
                 complaints.append(message.text)
 
         context = await browser.new_context(base_url=shop.url, **({"locale": "de-DE"} | options))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(BOUND_MS)
         page = await context.new_page()
         page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))

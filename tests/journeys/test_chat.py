@@ -7,6 +7,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.chat import Chatter, chatting
 from tests.features.conftest import ADA
 from tests.journeys.conftest import Visit
+from tests.journeys.steps import ADMIN, sign_in
 from tests.shop import Shop
 
 
@@ -19,7 +20,7 @@ async def open_chat(page: Page, path: str = "/") -> Locator:
 
 
 async def write(dialog: Locator, text: str) -> None:
-    await dialog.get_by_label("Ihre Nachricht").fill(text)
+    await dialog.get_by_label("Ihre Nachricht").press_sequentially(text)  # each key, as people do
     await dialog.get_by_label("Ihre Nachricht").press("Enter")
 
 
@@ -81,7 +82,7 @@ async def test_it_is_the_same_on_the_next_page_and_counts_while_it_is_closed(
         await page.goto("/products")
         await expect(said(dialog)).to_have_text(["Hallo?"])
         await page.keyboard.press("Tab")  # into the page: the dialog doesn't hold whoever reads on
-        await dialog.get_by_label("Ihre Nachricht").fill("Ein Entw")
+        await dialog.get_by_label("Ihre Nachricht").press_sequentially("Ein Entw")
         await page.keyboard.press("Escape")
         await expect(dialog).to_be_hidden()
         opener = page.get_by_role("button", name="Fragen?")
@@ -127,3 +128,35 @@ async def test_without_scripts_it_is_a_page(shop: Shop, visit: Visit) -> None:
         await expect(said(page.get_by_role("main"))).to_have_text(
             ["Ist das Brett aus Eiche? <script>", "Ja."]
         )
+
+
+async def test_shopper_and_staff_talk_in_two_browsers(shop: Shop, visit: Visit) -> None:
+    async with visit() as shopper, visit() as staff:
+        await sign_in(staff, ADMIN, then="/admin/chat")
+        await expect(staff.get_by_text("Niemand wartet.")).to_be_visible()
+        dialog = await open_chat(shopper, "/products/prod-001")
+        await write(dialog, "Ist das Brett aus Eiche?")
+        tab = staff.get_by_role("navigation", name="Büro").get_by_role("link", name="Chat")
+        await expect(tab).to_contain_text("1")  # without a look at the page again
+        await staff.get_by_role("row", name="Ist das Brett aus Eiche?").get_by_role("link").click()
+        talk = staff.get_by_role("region", name="Gespräch")
+        await expect(said(talk)).to_have_text(["Ist das Brett aus Eiche?"])
+
+        await staff.context.set_offline(True)
+        await staff.get_by_label("Ihre Antwort").fill("Ja, ganz.")
+        await staff.get_by_label("Ihre Antwort").press("Enter")
+        await write(dialog, "Hallo?")
+        await expect(dialog.locator(".is-waiting")).to_have_count(0)
+        await expect(talk.locator(".is-waiting")).to_have_count(1)
+        await staff.context.set_offline(False)
+
+        texts = ["Ist das Brett aus Eiche?", "Hallo?", "Ja, ganz."]
+        await expect(said(talk)).to_have_text(texts)
+        await expect(said(dialog)).to_have_text(texts)
+        await expect(tab.locator(".count")).to_be_hidden()
+        await dialog.get_by_label("Ihre Nachricht").press_sequentially("Da")
+        await expect(talk.get_by_text("schreibt …")).to_be_visible()
+        await staff.get_by_label("Ihre Antwort").fill("Fragt freundlich.")
+        await staff.get_by_role("button", name="Als Notiz für uns behalten").click()
+        await expect(said(talk)).to_have_text([*texts, "Fragt freundlich."])
+        await expect(said(dialog)).to_have_text(texts)

@@ -10,6 +10,7 @@ from playwright.async_api import Page
 
 from tests.journeys.conftest import Visit
 from tests.journeys.steps import ADMIN, buy_a_board, give_address, order, sign_in
+from tests.shop import Shop
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
@@ -63,7 +64,9 @@ async def test_the_pages_are_for_everybody(visit: Visit, scheme: Literal["light"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_office_is_for_everybody(visit: Visit, scheme: Literal["light", "dark"]) -> None:
+async def test_the_office_is_for_everybody(
+    shop: Shop, visit: Visit, scheme: Literal["light", "dark"]
+) -> None:
     async with visit(color_scheme=scheme, reduced_motion="reduce") as page:
         await buy_a_board(page)
         await page.get_by_role("link", name="Zum Korb").wait_for()
@@ -77,6 +80,16 @@ async def test_the_office_is_for_everybody(visit: Visit, scheme: Literal["light"
         await inspect(page)
         for path in ("/admin/stock", "/admin/stock?changed=EK-001&by=3", "/admin/stock?q=nothing"):
             await inspect(page, path)
+        guest = await page.context.browser.new_context()  # type: ignore[union-attr]
+        asked: dict[str, str | float | bool] = {"content": "Hallo?", "number": "1"}
+        await guest.request.post(f"{shop.url}/chat/support", form=asked)
+        await inspect(page, "/admin/chat")
+        await page.get_by_role("link", name="guest-").click()
+        await page.get_by_label("Ihre Antwort").fill("Ja?")
+        await page.get_by_label("Ihre Antwort").press("Enter")
+        await page.locator(".is-mine[data-entry]").wait_for()
+        await inspect(page)
+        await inspect(page, "/admin/chat/answers")
         await inspect(page, "/account")
         await page.goto("/admin/stock?q=EK-001")
         await page.get_by_label("Änderung von EK-001").fill("zehn")

@@ -25,7 +25,16 @@ from ecokart.features.chat import frames, service
 from ecokart.features.chat.feed import Feed, Passing, Stored
 from ecokart.features.chat.figures import Figures
 from ecokart.features.chat.listening import REASONS, Close, Listener
-from ecokart.features.chat.model import MOST_ENTRIES, PARTS, Entry, Person, Room, Sent
+from ecokart.features.chat.model import (
+    DESK_ROOM,
+    MOST_ENTRIES,
+    PARTS,
+    Entry,
+    Kind,
+    Person,
+    Room,
+    Sent,
+)
 from ecokart.features.chat.presence import SAID_AGAIN_SECONDS
 from ecokart.features.chat.terms import ChatTerms
 
@@ -111,7 +120,7 @@ class Hub:
     ) -> tuple[Sent, bool]:
         """Store a message, then tell the room; says whether it had been stored before."""
         async with self._turns.setdefault(room_id, asyncio.Lock()):
-            sent, entry = await transact(
+            sent, entry, room = await transact(
                 self._ports,
                 service.send,
                 person,
@@ -125,6 +134,8 @@ class Hub:
             else:
                 self.figures.sends.inc()
                 await self._tell(entry)
+                if room.kind is Kind.SUPPORT:
+                    await self.tell_desk(room)
             return sent, entry is None
 
     async def redact(self, person: Person, room_id: str, sequence: int) -> None:
@@ -135,6 +146,10 @@ class Hub:
             )
             if entry is not None:
                 await self._tell(entry)
+
+    async def tell_desk(self, room: Room) -> None:
+        """Let those who sit at the desk know that a support room has changed."""
+        await self.pass_on(DESK_ROOM, frames.opened(room, ""))
 
     async def pass_on(self, room_id: str, told: frames.Told) -> None:
         """Tell everybody who listens at this moment, and keep nothing of it."""

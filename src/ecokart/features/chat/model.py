@@ -10,17 +10,22 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from ecokart.core.errors import Conflict, Forbidden, Invalid, NotFound
-from ecokart.core.records import Table
+from ecokart.core.records import Table, microseconds
 
 LONGEST_MESSAGE = 4000
+# The staff's own room, which is told whenever a support room changes.
+DESK_ROOM = "staff-desk"
 MOST_ENTRIES = 100  # of a page of history, or of what a client missed
 # For so long sending the same message again is known to be that.
 SENT_KNOWN_FOR = timedelta(days=7)
 # What changed is listed in so many parts, so that no part of an engine's index takes every message.
 PARTS = 4
 
+PREVIEW = 120  # characters
+_LATEST = 2**53 - 1
 _END = r"(?![\s\S])"  # a `$` would let a line break through
 # Line breaks and tabs are text; other controls, and what turns the direction of others' text, are none.
 _CONTENT = rf"^[^\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]*{_END}"
@@ -114,6 +119,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     Of a support room, `owner` is the shopper as others see them, and `shopper` whose cart and orders
     to look for: a customer's id or `guest:…`, which is a secret and told to nobody. `agent` is who of
     the staff takes care of it; `working` is the same while it isn't closed, for the index.
+    `place` orders those on the desk: who waits comes first, and among them who waits the longest; then
+    the newest. `preview` is how the newest message begins.
     """
 
     id: str
@@ -127,8 +134,10 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     agent_name: str = ""
     working: str | None = None
     desk: Desk | None = None
+    place: int | None = None
     spoken_at: datetime | None = None
     waiting_since: datetime | None = None
+    preview: str = ""
     context: Context = Context()
     last: int = 0
     opened_at: datetime
@@ -205,6 +214,38 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
         return room.kind is Kind.SUPPORT and room.owner in self.ids
 
 
+def spoken(room: Room, person: Person, at: datetime, content: str) -> Room:
+    """What a message makes of a support room: who of the staff answers first takes care from then on."""
+    if room.kind is not Kind.SUPPORT:
+        return room
+    since = None if person.staff else room.waiting_since or at
+    if person.staff and not room.agent:
+        room = replace(room, agent=person.id, agent_name=person.name)
+    return replace(
+        room,
+        desk=Desk.WAITING if since else Desk.ANSWERED,
+        working=room.agent or None,
+        place=microseconds(since) if since else _LATEST - microseconds(at),
+        spoken_at=at,
+        waiting_since=since,
+        preview=content[:PREVIEW],
+    )
+
+
+def closed(room: Room) -> Room:
+    """Nobody writes there any more; a support room that was on the desk is put away."""
+    if room.desk is None or room.spoken_at is None:
+        return replace(room, state=State.CLOSED)
+    return replace(
+        room,
+        state=State.CLOSED,
+        desk=Desk.CLOSED,
+        working=None,
+        place=_LATEST - microseconds(room.spoken_at),
+        waiting_since=None,
+    )
+
+
 def context_of(page: str) -> Context:
     """What a page of the shop is about, by its path. A path that can't be one is none."""
     if not re.fullmatch(r"/[!-~]{0,199}", page):
@@ -220,6 +261,10 @@ def guest_name(guest_id: str) -> str:
 
 def support_room_id(user_id: str) -> str:
     return f"support-{_digest(user_id)}"
+
+
+def notes_room_id(room_id: str) -> str:
+    return f"notes-{room_id}"
 
 
 def entry_key(room_id: str, sequence: int) -> str:
@@ -240,8 +285,8 @@ ROOMS = Table(
     key="id",
     indexes={
         "by_change": ("part", "changed_at"),
-        "by_desk": ("desk", "-spoken_at"),
-        "by_agent": ("working", "-spoken_at"),
+        "by_desk": ("desk", "place"),
+        "by_agent": ("working", "place"),
     },
     touched="changed_at",
 )

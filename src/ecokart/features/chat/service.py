@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from datetime import datetime
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -23,7 +22,6 @@ from ecokart.features.chat.model import (
     Block,
     Blocked,
     Context,
-    Desk,
     EmptyMessage,
     Entry,
     EntryKind,
@@ -40,8 +38,10 @@ from ecokart.features.chat.model import (
     StaffOnly,
     State,
     UnwantedWords,
+    closed,
     entry_key,
     part_of,
+    spoken,
     support_room_id,
 )
 from ecokart.features.chat.terms import ChatTerms
@@ -54,6 +54,7 @@ class Receipt(NamedTuple):
 
     sent: Sent
     entry: Entry | None
+    room: Room
 
 
 async def open_support(tx: Transaction, person: Person, context: Context) -> Room:
@@ -93,9 +94,7 @@ async def close_room(tx: Transaction, person: Person, room_id: str) -> Room:
     """Nobody writes there any more, until a support room's owner opens it again. Raises `StaffOnly`."""
     if not person.staff:
         raise StaffOnly
-    room = await _room_for(tx, person, room_id)
-    desk = Desk.CLOSED if room.desk else None
-    room = replace(room, state=State.CLOSED, desk=desk, working=None, waiting_since=None)
+    room = closed(await room_for(tx, person, room_id))
     tx.put(ROOMS, room)
     return room
 
@@ -121,10 +120,10 @@ async def send(
 
     Raises `NoSuchRoom`, `RoomClosed`, `Blocked`, `EmptyMessage` and `UnwantedWords`.
     """
-    room = await _room_for(tx, person, room_id)
+    room = await room_for(tx, person, room_id)
     mark = f"{room_id}/{person.id}/{client_message_id}" if client_message_id else ""
     if mark and (sent := await tx.get(SENT, mark)):
-        return Receipt(sent, None)
+        return Receipt(sent, None, room)
     if room.state is State.CLOSED:
         raise RoomClosed
     if await tx.get(BLOCKS, person.id):
@@ -137,13 +136,14 @@ async def send(
         content=checked(content, terms),
         client_message_id=client_message_id,
     )
-    tx.put(ROOMS, replace(_spoken(room, person, tx.now), last=entry.sequence))
+    room = replace(spoken(room, person, tx.now, entry.content), last=entry.sequence)
+    tx.put(ROOMS, room)
     tx.add(ENTRIES, entry)
     until = tx.now + min(SENT_KNOWN_FOR, terms.kept_for)
     sent = Sent(key=mark, sequence=entry.sequence, id=entry.id, at=entry.at, expires_at=until)
     if mark:
         tx.put(SENT, sent)
-    return Receipt(sent, entry)
+    return Receipt(sent, entry, room)
 
 
 def checked(content: str, terms: ChatTerms) -> str:
@@ -164,7 +164,7 @@ async def redact(
 
     None where that was done before. Staff may take out any, others their own. Raises `NoSuchMessage`.
     """
-    room = await _room_for(tx, person, room_id)
+    room = await room_for(tx, person, room_id)
     found = await tx.get(ENTRIES, entry_key(room_id, sequence))
     if found is None or found.kind is not EntryKind.MESSAGE:
         raise NoSuchMessage
@@ -174,14 +174,14 @@ async def redact(
         return None
     tx.put(ENTRIES, replace(found, content="", redacted=True))
     entry = _entry(tx, room, person, terms, kind=EntryKind.REDACTION, refers=sequence)
-    tx.put(ROOMS, replace(room, last=entry.sequence))
+    tx.put(ROOMS, replace(room, last=entry.sequence, preview=""))
     tx.add(ENTRIES, entry)
     return entry
 
 
 async def mark_read(tx: Transaction, person: Person, room_id: str, sequence: int) -> int:
     """Somebody has read so far; gives the number they have read to, or 0 where that is no news."""
-    room = await _room_for(tx, person, room_id)
+    room = await room_for(tx, person, room_id)
     key = f"{room_id}/{person.id}"
     mark = await tx.get(READ_MARKS, key)
     sequence = min(sequence, room.last)
@@ -258,28 +258,8 @@ async def changed_since(records: Records, part: str, place: Cursor) -> list[Room
     return found
 
 
-def _spoken(room: Room, person: Person, at: datetime) -> Room:
-    """What a message does to the desk: who of the staff answers first takes care from then on."""
-    if room.kind is not Kind.SUPPORT:
-        return room
-    if not person.staff:
-        since = room.waiting_since or at
-        desk, agent, name = Desk.WAITING, room.agent, room.agent_name
-    else:
-        since, desk = None, Desk.ANSWERED
-        agent, name = (room.agent, room.agent_name) if room.agent else (person.id, person.name)
-    return replace(
-        room,
-        desk=desk,
-        agent=agent,
-        agent_name=name,
-        working=agent or None,
-        spoken_at=at,
-        waiting_since=since,
-    )
-
-
-async def _room_for(tx: Transaction, person: Person, room_id: str) -> Room:
+async def room_for(tx: Transaction, person: Person, room_id: str) -> Room:
+    """The room, for who may read it. Raises `NoSuchRoom`."""
     room = await tx.get(ROOMS, room_id)
     if room is None or not person.may_read(room):
         raise NoSuchRoom

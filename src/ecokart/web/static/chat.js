@@ -30,7 +30,7 @@ class Chat {
     this.field.form.onsubmit = (event) => this.#send(event);
     find("older").onclick = () => this.#line.ask({ action: "getMessages", roomId: this.room, before: this.#first });
     find("close").onclick = () => this.toggle();
-    dialog.onkeydown = (event) => event.key === "Escape" && this.toggle();
+    dialog.addEventListener("keydown", ({ key }) => key === "Escape" && this.toggle());
     document.addEventListener("visibilitychange", () => this.#seen());
     if (quietly(() => sessionStorage.getItem("chat-open"))) this.#show(true); // as on the page before
     const opening = { action: "openSupport", context: JSON.parse(this.texts.context) };
@@ -129,6 +129,7 @@ class Chat {
     if (!text || this.eager) return;
     this.#wait(this.#line.send(this.room, text));
     this.field.value = "";
+    this.typed = 0;
     this.#keep("chat-draft", "");
     this.quietly(() => localStorage.setItem("chat-talked", Date.now()));
   }
