@@ -27,6 +27,7 @@ from ecokart.features.catalog import jobs as catalog_jobs
 from ecokart.features.catalog.low_stock import LOW_STOCK, STOCK_WATCH
 from ecokart.features.catalog.model import CATEGORIES, PRODUCTS, STOCK
 from ecokart.features.chat import api as chat_api
+from ecokart.features.chat import jobs as chat_jobs
 from ecokart.features.chat import pages as chat_pages
 from ecokart.features.chat.model import BLOCKS, ENTRIES, READ_MARKS, ROOMS, SENT
 from ecokart.features.inbox import pages as inbox_pages
@@ -72,6 +73,7 @@ JOB_MODULES = (
     cart_jobs,
     catalog_jobs,
     webhooks_jobs,
+    chat_jobs,
 )
 FEATURES_WITH_PAGES = (
     "storefront",

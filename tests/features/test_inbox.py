@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from ecokart.features.chat.jobs import mail_what_is_unread
 from tests.clock import ManualClock
 from tests.features.conftest import ADA, DANA
+from tests.mail_servers import read
 from tests.shop import Shop
 
 INBOX = "/admin/chat"
@@ -196,6 +198,57 @@ async def test_a_conversation_is_exported_redacted_and_erased(
     assert [(m["content"], m["username"]) for m in messages] == [("", "")] * 3
 
 
+async def mailed(shop: Shop) -> list[tuple[str, str]]:
+    """To whom mails went and what they say, once the work is done that is due."""
+    await mail_what_is_unread(shop.ports)
+    await shop.settle()
+    mails = [
+        read(file.read_bytes()) for file in (shop.app.settings.data_dir / "mail").glob("*.eml")
+    ]
+    bodies = [(mail["To"], mail.get_body(("plain",))) for mail in mails]
+    return [(str(to), str(body.get_content())) for to, body in bodies if body]
+
+
+async def test_an_answer_that_nobody_reads_goes_by_mail_once(
+    shop: Shop, ada: httpx.AsyncClient, dana: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    room = await ask(dana, "Is that oak?")
+    await write(ada, room, "Yes, it is.")
+    await dana.get("/chat/support")  # there it is read
+    clock.advance(minutes=11)
+    assert await mailed(shop) == []
+    await write(ada, room, "And it likes oil.")
+    clock.advance(minutes=9)
+    await write(ada, room, "Twice a year.")
+    assert await mailed(shop) == []  # they may still be on their way back
+    clock.advance(minutes=2)
+    await mailed(shop)
+    ((to, text),) = await mailed(shop)
+    assert DANA["email"] in to
+    assert "And it likes oil." in text
+    assert "Twice a year." in text
+    assert "Yes, it is." not in text
+
+
+async def test_a_guest_gets_mail_only_where_they_want_it(
+    shop: Shop, ada: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    async with browser(shop) as guest:
+        room = await ask(guest, "Hello?")
+        await write(ada, room, "Good morning")
+        clock.advance(minutes=11)
+        assert await mailed(shop) == []
+        wrong = await guest.post("/chat/support/email", data={"email": "nowhere"})
+        assert (wrong.status_code, "Please give an e-mail address" in wrong.text) == (422, True)
+        await guest.post("/chat/support/email", data={"email": "guest@example.com"})
+        assert "guest@example.com" in (await ada.get(f"{INBOX}/{room}")).text
+        await ada.post(f"{INBOX}/{room}/transcript")
+        ((to, text),) = await mailed(shop)
+        assert to == "guest@example.com"
+        assert "Hello?" in text
+        assert "Good morning" in text
+
+
 async def test_the_inbox_is_for_the_staff(shop: Shop, dana: httpx.AsyncClient) -> None:
     room = await ask(dana, "Hello?")
     for path in (
@@ -206,5 +259,15 @@ async def test_the_inbox_is_for_the_staff(shop: Shop, dana: httpx.AsyncClient) -
         f"{INBOX}/answers",
     ):
         assert (await dana.get(path)).status_code == 403, path
-    for path in ("answer", "note", "assign", "close", "reopen", "block", "redact", "erase"):
+    for path in (
+        "answer",
+        "note",
+        "assign",
+        "close",
+        "reopen",
+        "block",
+        "redact",
+        "transcript",
+        "erase",
+    ):
         assert (await dana.post(f"{INBOX}/{room}/{path}", data={})).status_code == 403, path

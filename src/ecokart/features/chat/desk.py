@@ -75,7 +75,7 @@ async def assign(
     tx: Transaction, person: Person, room_id: str, agent_id: str, agent_name: str
 ) -> Room:
     """Give a room to somebody of the staff; nobody (`""`) puts it back into the queue."""
-    room = await _support(tx, person, room_id)
+    room = await support_room(tx, person, room_id)
     working = agent_id if agent_id and room.state is State.OPEN and room.desk else None
     room = replace(room, agent=agent_id, agent_name=agent_name, working=working)
     tx.put(ROOMS, room)
@@ -84,14 +84,14 @@ async def assign(
 
 async def close(tx: Transaction, person: Person, room_id: str) -> Room:
     """The question is settled. The shopper opens the room again by writing."""
-    room = closed(await _support(tx, person, room_id))
+    room = closed(await support_room(tx, person, room_id))
     tx.put(ROOMS, room)
     return room
 
 
 async def reopen(tx: Transaction, person: Person, room_id: str) -> Room:
     """Let the staff write there again."""
-    room = await _support(tx, person, room_id)
+    room = await support_room(tx, person, room_id)
     if room.state is State.CLOSED:
         desk = Desk.ANSWERED if room.desk else None
         room = replace(room, state=State.OPEN, desk=desk, working=room.agent or None)
@@ -101,13 +101,19 @@ async def reopen(tx: Transaction, person: Person, room_id: str) -> Room:
 
 async def open_notes(tx: Transaction, person: Person, room_id: str) -> Room:
     """The staff's notes about a support room: a room of its own, which its shopper can't see."""
-    about = await _support(tx, person, room_id)
+    about = await support_room(tx, person, room_id)
     return await _staff_room(tx, notes_room_id(about.id), about.title)
 
 
 async def open_desk(tx: Transaction) -> Room:
     """The room that hears of every change on the desk."""
     return await _staff_room(tx, DESK_ROOM, "")
+
+
+async def any_room(records: Records, room_id: str) -> Room | None:
+    """The room, for the background work."""
+    found = await records.get(ROOMS, room_id)
+    return found.value if found else None
 
 
 async def is_blocked(records: Records, user_id: str) -> bool:
@@ -145,12 +151,22 @@ async def _erase_entries(tx: Transaction, room_id: str, numbers: range) -> None:
 async def _erase_room(tx: Transaction, room_id: str) -> None:
     if room := await tx.get(ROOMS, room_id):
         bare = replace(
-            closed(room), title="", shopper="", preview="", context=Context(), desk=None, place=None
+            closed(room),
+            title="",
+            shopper="",
+            email="",
+            preview="",
+            context=Context(),
+            desk=None,
+            place=None,
+            owed=None,
+            mail_at=None,
         )
         tx.put(ROOMS, bare)
 
 
-async def _support(tx: Transaction, person: Person, room_id: str) -> Room:
+async def support_room(tx: Transaction, person: Person, room_id: str) -> Room:
+    """The support room, for who may decide about it."""
     if not person.staff:
         raise StaffOnly
     room = await service.room_for(tx, person, room_id)

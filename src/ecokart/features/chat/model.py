@@ -25,6 +25,9 @@ SENT_KNOWN_FOR = timedelta(days=7)
 PARTS = 4
 
 PREVIEW = 120  # characters
+# An answer that nobody has read for so long goes by mail.
+MAIL_AFTER = timedelta(minutes=10)
+OWED = "mail"
 _LATEST = 2**53 - 1
 _END = r"(?![\s\S])"  # a `$` would let a line break through
 # Line breaks and tabs are text; other controls, and what turns the direction of others' text, are none.
@@ -120,7 +123,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     to look for: a customer's id or `guest:…`, which is a secret and told to nobody. `agent` is who of
     the staff takes care of it; `working` is the same while it isn't closed, for the index.
     `place` orders those on the desk: who waits comes first, and among them who waits the longest; then
-    the newest. `preview` is how the newest message begins.
+    the newest. `preview` is how the newest message begins. An answer that isn't read goes to the
+    shopper by mail at `mail_at`: to the account's address, or a guest's `email`; `owed` is for the index.
     """
 
     id: str
@@ -138,6 +142,9 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     spoken_at: datetime | None = None
     waiting_since: datetime | None = None
     preview: str = ""
+    email: str = ""
+    owed: str | None = None
+    mail_at: datetime | None = None
     context: Context = Context()
     last: int = 0
     opened_at: datetime
@@ -229,6 +236,8 @@ def spoken(room: Room, person: Person, at: datetime, content: str) -> Room:
         spoken_at=at,
         waiting_since=since,
         preview=content[:PREVIEW],
+        owed=None if since else OWED,
+        mail_at=None if since else room.mail_at or at + MAIL_AFTER,
     )
 
 
@@ -287,6 +296,7 @@ ROOMS = Table(
         "by_change": ("part", "changed_at"),
         "by_desk": ("desk", "place"),
         "by_agent": ("working", "place"),
+        "by_mail": ("owed", "mail_at"),
     },
     touched="changed_at",
 )

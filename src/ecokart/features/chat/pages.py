@@ -9,9 +9,10 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from ecokart.core.clock import new_id
-from ecokart.core.errors import Problem
+from ecokart.core.errors import Invalid, Problem
 from ecokart.core.transaction import transact
-from ecokart.features.chat import service
+from ecokart.features.accounts.model import Email
+from ecokart.features.chat import service, transcripts
 from ecokart.features.chat.api import ChatLimits, person_of
 from ecokart.features.chat.conversation import history
 from ecokart.features.chat.hub import Hub
@@ -25,7 +26,7 @@ from ecokart.features.chat.model import (
     context_of,
     support_room_id,
 )
-from ecokart.web.pages import page, see_other
+from ecokart.web.pages import page, see_other, wrong_fields
 from ecokart.web.requests import Request, convert
 from ecokart.web.routing import Access, Routes
 from ecokart.web.visitors import keep_guest, owner_or_new_guest
@@ -36,10 +37,21 @@ HERE = "/chat/support"
 SHOWN = 50
 
 
+class WrongAddress(Invalid):
+    """Please give an e-mail address, like name@example.com."""
+
+
 class PageQuery(msgspec.Struct, frozen=True):
-    """`page` is the path of the page from which somebody writes."""
+    """`page` is the path of the page from which somebody writes; `kept`: their address was just kept."""
 
     page: str = ""
+    kept: bool = False
+
+
+class Address(msgspec.Struct):
+    """Where answers go by mail while nobody is there to read them."""
+
+    email: Email
 
 
 class Question(msgspec.Struct):
@@ -60,7 +72,18 @@ async def widget(request: Request, query: PageQuery) -> Response:
 @routes("GET", HERE, query=PageQuery)
 async def support(request: Request, query: PageQuery) -> Response:
     """The conversation as a page, with a form."""
-    return await _support(request, query.page)
+    return await _support(request, query.page, kept=query.kept)
+
+
+@routes("POST", f"{HERE}/email")
+async def keep_email(request: Request) -> Response:
+    """Keep where a guest wants answers by mail."""
+    fields = await request.form_fields()
+    if wrong_fields(fields, Address) or request.visitor.owner is None:
+        return await _support(request, "", why=WrongAddress())
+    person, email = await person_of(request), fields["email"]
+    await transact(request.ports, transcripts.keep_email, person, email)
+    return see_other(f"{HERE}?kept=true")
 
 
 @routes("POST", HERE)
@@ -82,7 +105,12 @@ async def ask(request: Request) -> Response:
 
 
 async def _support(
-    request: Request, came_from: str, typed: str = "", why: Problem | None = None
+    request: Request,
+    came_from: str,
+    typed: str = "",
+    why: Problem | None = None,
+    *,
+    kept: bool = False,
 ) -> Response:
     person = await person_of(request) if request.visitor.owner else None
     return await page(
@@ -95,16 +123,20 @@ async def _support(
         came_from=came_from,
         typed=typed,
         why=why,
+        kept=kept,
         longest=LONGEST_MESSAGE,
         here=HERE,
     )
 
 
 async def _said(request: Request, person: Person) -> list[Entry]:
+    room_id = support_room_id(person.id)
     try:
         found, _ = await history(
-            request.ports, person, support_room_id(person.id), before=None, after=None, limit=SHOWN
+            request.ports, person, room_id, before=None, after=None, limit=SHOWN
         )
     except NoSuchRoom:
         return []
+    if found:  # what is shown has been read
+        await transact(request.ports, service.mark_read, person, room_id, found[-1].sequence)
     return [entry for entry in found if not entry.refers]

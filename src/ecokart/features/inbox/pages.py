@@ -15,7 +15,7 @@ from ecokart.core.clock import new_id
 from ecokart.core.errors import Problem
 from ecokart.core.records import Page
 from ecokart.core.transaction import transact
-from ecokart.features.chat import desk, frames
+from ecokart.features.chat import desk, frames, transcripts
 from ecokart.features.chat import service as chat
 from ecokart.features.chat.api import person_of
 from ecokart.features.chat.hub import Hub
@@ -182,6 +182,13 @@ async def redact(request: Request, id: str) -> Response:  # noqa: A002
     """Take a message out for good."""
     taken = convert(await request.form_fields(), Taken)
     await request.use(Hub).redact(await person_of(request), id, taken.sequence)
+    return _to(id)
+
+
+@routes("POST", f"{HERE}/{{id}}/transcript")
+async def mail_transcript(request: Request, id: str) -> Response:  # noqa: A002
+    """Let the conversation go to its shopper by mail."""
+    await transact(request.ports, transcripts.ask, await person_of(request), id)
     return _to(id)
 
 
