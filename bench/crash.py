@@ -23,6 +23,7 @@ from time import perf_counter
 from bench import places, processes
 from bench.books import Books, imbalances, unfinished
 from bench.crowd import Customer
+from bench.ledger import forgotten
 from bench.load import LOST, Scenario, Tally, run
 from bench.places import ENGINES, Place, place
 from bench.processes import Server
@@ -204,7 +205,7 @@ class Ahead:
 def _lost(books: Books, where: Place, ordeal: Ordeal, supplied: dict[str, int]) -> list[str]:
     """What isn't there though it was acknowledged, what is there though nobody ordered it, and halves."""
     acknowledged = set(ordeal.orders.values())
-    wrong = imbalances(books, supplied) + unfinished(books, where.folder)
+    wrong = imbalances(books, supplied) + forgotten(books) + unfinished(books, where.folder)
     wrong += [f"{order_id} is lost." for order_id in acknowledged - {*books.orders}]
     wrong += [f"{order_id} was never asked for." for order_id in {*books.orders} - acknowledged]
     if len(acknowledged) < len(ordeal.orders):

@@ -25,7 +25,7 @@ import uvloop
 
 from ecokart.core.clock import SystemClock
 from ecokart.core.events import cause
-from ecokart.core.ports import Delivery, Job, Ports
+from ecokart.core.ports import Delivery, Job, Ports, Records
 from ecokart.core.records import Table
 from ecokart.core.transaction import Transaction, transact
 from ecokart.engines.queue_records import JOBS, RecordsQueue
@@ -144,8 +144,10 @@ async def measure(orders: int, idle_seconds: float) -> dict[str, Use]:
     make_tables(url, TABLES)
     with tempfile.TemporaryDirectory(prefix="ecokart-cost-") as name:
         folder = Path(name)
+        own: list[Records] = []  # the pretend provider's, which cost nothing
 
         def through(ports: Ports) -> Ports:
+            own.append(ports.records)
             tables: tuple[Table[Any], ...] = TABLES
             metered = DynamoRecords(url, tables, SystemClock(), meter=meter.hear)
             return replace(ports, records=metered, queue=CountedQueue(folder, meter))
@@ -156,6 +158,7 @@ async def measure(orders: int, idle_seconds: float) -> dict[str, Use]:
             found = {"an idle hour of a process": idle.part(3600)}
             found |= await _bought(shop, meter, orders, idle)
             found |= await _looked(shop, meter)
+        await own[0].close()
     return found
 
 

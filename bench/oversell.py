@@ -24,6 +24,7 @@ from bench import places
 from bench.auditor import Auditor
 from bench.books import Books, imbalances, pieces, unfinished
 from bench.crowd import Basket, Customer
+from bench.ledger import forgotten
 from bench.load import Scenario, run
 from bench.places import ENGINES, Place, place
 from bench.processes import free_port
@@ -84,7 +85,8 @@ async def sell(
         finally:
             shop.stop()
         books = await auditor.books()
-        sale.wrong += imbalances(books, sale.supplied) + unfinished(books, where.folder)
+        sale.wrong += imbalances(books, sale.supplied) + forgotten(books)
+        sale.wrong += unfinished(books, where.folder)
         sale.wrong += _misled(sale, books)
     return sale
 

@@ -1,9 +1,9 @@
 """PostgreSQL: orders at the records' port, beside `pgbench` with the same statements in one function.
 
-What is committed are the very writes of an order (the stock of each line, the cart, the order, the idempotency
-mark, the event), made by the shop's own services. The floor writes the same to the same tables: from as many
-clients one call of a function each, by PostgreSQL's own load program. Both share all cores with the server,
-and take turns.
+What is committed are the very writes of an order (the stock of each line, the cart, the order, its facts in the
+log, the idempotency mark, the event), made by the shop's own services. The floor writes the same to the same
+tables: from as many clients one call of a function each, by PostgreSQL's own load program. Both share all cores
+with the server, and take turns.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ecokart.core.clock import SystemClock, new_id
 from ecokart.core.events import OUTBOX
 from ecokart.core.i18n import Text
 from ecokart.core.idempotency import MARKS, remember, replay
+from ecokart.core.log import LOG
 from ecokart.core.money import Money
 from ecokart.core.ports import Records
 from ecokart.core.records import ABSENT, Put, T, Table, Write
@@ -58,6 +59,10 @@ SCRIPTS = {
     "SELECT bench_order(ARRAY[:one, :two]::text[]);\n",
     "one hot product": "SELECT bench_order(ARRAY['0']);\n",
 }
+# Keys of the floor, as random or sorted as the shop's own.
+ORDER = "'EK-261121-' || left(md5(n::text), 12)"
+PART = "left(md5(n::text), 1)"
+EVENT = "lpad(to_hex(moment), 16, '0') || left(md5(n::text), 16)"
 DEMANDED = {"many products": 0.35, "one hot product": 2.0}
 WARM_SECONDS = 1.0
 MOST_OF_PGBENCH = 15_000  # a second: so many carts wait for it
@@ -277,8 +282,9 @@ def _function(writes: Sequence[Write]) -> str:
       DELETE FROM carts WHERE key = 'bench-' || n AND version = 1 AND purge_at > moment;
       IF NOT FOUND THEN RAISE 'no cart'; END IF;
       {_insert(puts[MARKS.name], "md5(n::text) || '0123456789abcdef'")};
-      {_insert(puts[ORDERS.name], "'EK-261121-' || left(md5(n::text), 12)", placed_at="moment", owner="'bench-' || n")};
-      {_insert(puts[OUTBOX.name], "lpad(to_hex(moment), 16, '0') || left(md5(n::text), 16)")};
+      {_insert(puts[ORDERS.name], ORDER, placed_at="moment", owner="'bench-' || n")};
+      {_insert(puts[OUTBOX.name], EVENT)};
+      {_insert(puts[LOG.name], f"'orders/' || {ORDER} || '#1'", id=EVENT, part=PART)};
       FOREACH one IN ARRAY skus LOOP
         UPDATE stock SET version = version + 1, stock = stock - 1, reserved = reserved - 1, changed_at = moment
         WHERE key = one AND stock >= 1 AND reserved >= 1;
