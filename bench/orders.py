@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from statistics import median
@@ -10,13 +11,14 @@ from typing import NamedTuple
 
 from bench.crowd import ORDER, Basket, Crowd, Customer
 from bench.load import Scenario, Tally, percentile, request, run
-from bench.progress import Backlog, backlog, until_quiet
+from bench.progress import LOOK_SECONDS, Backlog, backlog, until_completed, until_quiet
 from bench.stand import Bench, again_and_again, new_key, share
 
 HOT = "EK-006"
 # Orders take so many times the seconds of a round: a pipeline that falls behind needs time to show it.
 ORDER_ROUND = 2.5
-WARM_ORDERS = 1000
+WARM_ORDERS = 600
+MAIL_SECONDS = 2.0
 
 Asks = Callable[[int], Awaitable[list[bytes]]]
 
@@ -58,7 +60,7 @@ async def purchase(bench: Bench) -> None:
     bench.note("purchases (cart, then order)", len(times) / bought.elapsed, "/s")
     bench.note_cost("purchase, p50", percentile(times, 50) * 1000, "ms")
     bench.note_cost("purchase, p99", percentile(times, 99) * 1000, "ms")
-    await until_quiet(bench.folder / "shop")
+    await bench.close()
 
 
 class _Round(NamedTuple):
@@ -67,7 +69,6 @@ class _Round(NamedTuple):
     tally: Tally
     behind: Backlog
     completed_seconds: float
-    mailed_seconds: float
 
 
 def _of_carts(bench: Bench, baskets: Callable[[Crowd, int], Sequence[Basket]]) -> Asks:
@@ -93,40 +94,55 @@ async def _orders(
     p99_ms: float | None = None,
     rounds: int = 0,
 ) -> None:
-    shop, lowest, _ = await bench.opened()
-    folder, seconds, clients = bench.folder / "shop", bench.seconds * ORDER_ROUND, bench.clients
+    """Rounds in shops of their own: else each would begin with the mails of the one before."""
+    seconds, clients = bench.seconds * ORDER_ROUND, bench.clients
     seen: list[_Round] = []
-    # How many orders a round will need is told by a short one, whose figures are not used.
-    warm = await share(shop.port, await asks(WARM_ORDERS), clients, seconds)
-    await until_quiet(folder)
 
     async def of_floor() -> Tally:
+        await bench.close()
+        _, lowest, _ = await bench.opened()
         tally = await again_and_again(lowest.port, floor, clients, bench.seconds)
         tally.all_are(201)
         return tally
 
     async def of_shop() -> Tally:
+        shop, _, _ = await bench.opened()
+        # How many orders the round will need is told by a short one, whose figures are not used.
+        warm = await share(shop.port, await asks(WARM_ORDERS), clients)
+        await until_quiet(bench.shop_folder)
         asked = await asks(int(warm.per_second * seconds * 1.5))
         tally = await share(shop.port, asked, clients, seconds)
         tally.all_are(201)
-        seen.append(_Round(tally, backlog(folder), *await until_quiet(folder)))
+        behind = backlog(bench.shop_folder)
+        seen.append(_Round(tally, behind, await until_completed(bench.shop_folder)))
         return tally
 
     done = await bench.in_turn(of_floor, of_shop, rounds)
     bench.note_rounds(name, done, at_least=at_least, p99_ms=p99_ms)
     _note_pipeline(bench, name, seen)
+    await _note_mails(bench, name)
+    await bench.close()
 
 
 def _note_pipeline(bench: Bench, name: str, rounds: list[_Round]) -> None:
     """Whether the work behind the orders keeps up: the worst of the rounds."""
     oldest = max(one.behind.oldest_seconds for one in rounds)
     completed = max(one.completed_seconds for one in rounds)
-    mailed = max(one.mailed_seconds for one in rounds)
     all_the_way = median(r.tally.answers / (r.tally.elapsed + r.completed_seconds) for r in rounds)
     bench.note(f"{name}, all the way to COMPLETED", all_the_way, "/s")
     bench.note_cost(f"{name}: oldest unfinished at the end", oldest, "s", at_most=5)
     bench.note_cost(f"{name}: from the end until all are COMPLETED", completed, "s")
-    bench.note_cost(f"{name}: from the end until all are confirmed by mail", mailed, "s")
+
+
+async def _note_mails(bench: Bench, name: str) -> None:
+    """How fast mails are written while nobody orders, of those that the last round has left."""
+    before = left = backlog(bench.shop_folder).mails
+    started = perf_counter()
+    while left and perf_counter() - started < MAIL_SECONDS:
+        await asyncio.sleep(LOOK_SECONDS)
+        left = backlog(bench.shop_folder).mails
+    seconds = perf_counter() - started
+    bench.note(f"{name}: mails written afterwards", (before - left) / seconds, "/s")
 
 
 def _purchases(who: Customer, skus: list[str], times: list[float], random: Random) -> Scenario:

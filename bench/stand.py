@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
@@ -48,6 +49,7 @@ class Bench:
         self.recorded: dict[str, bytes] = {}
         self._opened = AsyncExitStack()
         self._shop: Server | None = None
+        self._shops = 0
 
     async def opened(self) -> tuple[Server, Server, Crowd]:
         """The shop, the floor with the shop's own answers in it, and the crowd that buys.
@@ -55,20 +57,28 @@ class Bench:
         From then on there is a partner too, of whom `program` orders.
         """
         if self._shop is None:
-            folder = self.folder / "shop"
-            folder.mkdir()
-            self._shop = processes.shop(folder, free_port())
+            self._shops += 1
+            self.shop_folder.mkdir()
+            self._shop = processes.shop(self.shop_folder, free_port())
             self._opened.callback(self._shop.stop)
-            self._crowd = await self._opened.enter_async_context(crowd(folder))
+            self._crowd = await self._opened.enter_async_context(crowd(self.shop_folder))
             await self._crowd.stock_up()
             self.program = await joined(self._crowd.ports)
             self.recorded = await self._record(self._shop, self._crowd, self.program)
-            self._floor = floor.start(self.folder / "floor", self.recorded)
+            self._floor = floor.start(self.folder / f"floor-{self._shops}", self.recorded)
             self._opened.callback(self._floor.stop)
         return self._shop, self._floor, self._crowd
 
+    @property
+    def shop_folder(self) -> Path:
+        return self.folder / f"shop-{self._shops}"
+
     async def close(self) -> None:
+        """Whoever opens it again finds another shop, in which nothing is left to do."""
         await self._opened.aclose()
+        if self._shop:
+            shutil.rmtree(self.shop_folder)
+        self._shop = None
 
     def note(self, name: str, value: float, unit: str, at_least: float | None = None) -> None:
         """A figure of which more is better."""
