@@ -10,7 +10,9 @@ from itertools import cycle
 import pytest
 
 from bench.load import LOST, Answer, Scenario, UnexpectedAnswers, always, percentile, request, run
+from bench.progress import Backlog
 from bench.steady import at_rate
+from bench.sustained import Way
 
 Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
 ASKED = request("GET", "/")
@@ -141,6 +143,23 @@ async def test_at_a_rate_a_lost_answer_spoils_the_figure() -> None:
     async with answering(gone) as port:
         with pytest.raises(UnexpectedAnswers):
             await at_rate(port, [ASKED], per_second=100)
+
+
+def way(seconds: float, completed: list[float]) -> Way:
+    return Way(len(completed) / seconds, seconds, [], completed, Backlog(0, 0.0, 0))
+
+
+def test_a_short_look_tells_whether_a_rate_would_be_too_much_in_the_long_run() -> None:
+    falling_behind = way(6, [second / 100 for second in range(100)])
+    assert falling_behind.holds(for_seconds=6)
+    assert not falling_behind.holds(for_seconds=60)
+    assert way(6, [0.4] * 100).holds(for_seconds=60)
+
+
+def test_the_next_rate_is_what_was_managed_and_is_always_lower() -> None:
+    assert way(10, [2.5] * 1000).lower == pytest.approx(1000 / 12.5)
+    assert way(10, [0.1] * 1000).lower == pytest.approx(90)
+    assert way(10, [*[1.0] * 999, float("inf")]).lower == pytest.approx(50)
 
 
 def test_percentiles() -> None:
