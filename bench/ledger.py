@@ -99,7 +99,8 @@ def unsettled(books: Books) -> list[str]:
             continue  # paid for elsewhere, long ago
         ones = payments.get(order_id, [])
         wrong += [f"{order_id}: {s}" for s in _unsettled(order)]
-        wrong += [f"{order_id}: {s}" for one in ones for s in _differing(order, one)]
+        refused = _refused(books.facts.get(order_id, []))
+        wrong += [f"{order_id}: {s}" for one in ones for s in _differing(order, one, refused)]
         online = order["payment"]["method"] not in OWN_METHODS
         if online and order["stage"] not in ENDED and not ones:
             wrong.append(f"{order_id} was delivered, and the provider has no payment for it.")
@@ -125,16 +126,26 @@ def _unsettled(order: Order) -> list[str]:
     return wrong
 
 
-def _differing(order: Order, payment: Payment) -> list[str]:
-    """Between the order and the provider's book."""
+def _refused(facts: list[Fact]) -> set[str]:
+    """The refunds that the provider wouldn't give."""
+    return {fact.event["refund_id"] for fact in facts if fact.name == "refund.failed"}
+
+
+def _differing(order: Order, payment: Payment, refused: set[str]) -> list[str]:
+    """Between the order and the provider's book. Only what the provider refused was given by hand."""
     captured, refunded = _money(order)
     wrong = []
     if payment["state"] in HOLDING:
         wrong.append(f"It is {order['stage']}, and its payment {payment['state']}.")
     if captured != payment["captured"] and not order["payment"]["reversed"]:
         wrong.append(f"{captured} came by the order, {payment['captured']} by the provider.")
-    given = given_by(payment)
-    by_hand = [r["amount"][0] for r in order["refunds"] if r["given_at"] and r["id"] not in given]
+    given, was_reversed = given_by(payment), order["payment"]["reversed"]
+    by_hand = [
+        refund["amount"][0]
+        for refund in order["refunds"]
+        if refund["given_at"] and refund["id"] not in given
+        if refund["id"] in refused or was_reversed
+    ]
     if refunded != payment["refunded"] + sum(by_hand):
         wrong.append(f"{refunded} went back by the order, {payment['refunded']} by the provider.")
     return wrong

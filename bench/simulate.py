@@ -28,6 +28,7 @@ def main() -> None:
             refunds=len(story.refunds),
             kills=story.kills,
             lost_answers=story.lost_answers,
+            dead_letters=story.dead_letters,
             actions=len(story.happened),
         )
         totals.update({end.lower(): count for end, count in story.ends.items()})

@@ -39,6 +39,7 @@ async def settle(world: World, server: PartnersServer) -> None:
         await worker.run_due_timers()
         await worker.drain()
         dead = (await queue.dead()).values
+        world.story.dead_letters += len(dead)
         world.story.blame([f"{job.id} died without a word." for job in dead if not job.error])
         await queue.redrive([job.id for job in dead])
         await tidy_up(world.outside)

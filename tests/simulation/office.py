@@ -104,7 +104,7 @@ class Office(Person):
         call_off: 1,
         note_a_transfer: 3,
         note_a_late_transfer: 1,
-        refund: 3,
+        refund: 5,
         see_to_refunds: 2,
     }
 

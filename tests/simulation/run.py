@@ -6,11 +6,16 @@ import asyncio
 import logging
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from ecokart.core.events import Reactions
+from ecokart.core.worker import Worker
+from ecokart.engines.faulty import Faults, faulty
+from ecokart.features.orders import posting
+from ecokart.rooms import JOB_MODULES
 from tests.simulation.audits import audit, settle
 from tests.simulation.office import Office
 from tests.simulation.partners import PartnersProgram, PartnersServer
@@ -21,6 +26,9 @@ from tests.simulation.world import Story, World
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder in memory: what is simulated here isn't the disk)
 SHOPPERS, TABS, ACTIONS = 3, 2, 12
+EVENING = 3  # actions while somebody outside is away
+# A job's tries are no farther apart than five minutes, and after so many pauses every one was given up.
+PAUSE_MINUTES, NIGHT = 6, posting.ATTEMPTS + 1
 
 
 def simulate(seed: int) -> Story:
@@ -55,6 +63,8 @@ async def _simulate(seed: int, folder: Path) -> Story:
         await asyncio.wait([fate])
     if not fate.cancelled():
         fate.result()
+    if world.night:
+        await _night(world, world.night, people)
     await settle(world, server)
     return world.story
 
@@ -74,6 +84,22 @@ async def _fate(world: World) -> None:
         elif chance < 0.4 and leaps:
             world.story.happened.append("time leaps")
             world.clock.jump(hours=leaps.pop(world.random.randrange(len(leaps))))
+
+
+async def _night(world: World, faults: Faults, people: Sequence[Person]) -> None:
+    """Somebody outside goes away, and people go on for a while; then until morning only the worker does.
+
+    A job that waits for who is away is tried and tried, and given up before they are back.
+    """
+    await world.restart()
+    world.chaos.faults = faults
+    await asyncio.gather(*[one.live(EVENING) for one in people])
+    await world.life.end()
+    worker = Worker(faulty(world.outside, world.chaos), Reactions(JOB_MODULES))
+    for _ in range(NIGHT):
+        world.clock.jump(minutes=PAUSE_MINUTES)
+        await worker.run_due_timers()
+        await worker.drain()
 
 
 @contextmanager

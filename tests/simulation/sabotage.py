@@ -12,16 +12,22 @@ import pytest
 from ecokart.core import log
 from ecokart.core.money import Money
 from ecokart.core.payments import Payment, PaymentState
-from ecokart.core.ports import Letter
+from ecokart.core.ports import Delivery, Letter
 from ecokart.core.records import Adjust
 from ecokart.core.terms import Terms
 from ecokart.core.transaction import Transaction
 from ecokart.engines.mail_disk import DiskMail
 from ecokart.engines.payments_scripted import ScriptedPayments
+from ecokart.engines.queue_records import RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.features.catalog import service as catalog
-from ecokart.features.orders import history, pipeline, service
-from ecokart.features.orders.events import OrderPicked, OrderShipped, PaymentReceived
+from ecokart.features.orders import history, pipeline, refunds, service
+from ecokart.features.orders.events import (
+    OrderPicked,
+    OrderShipped,
+    PaymentReceived,
+    RefundRequested,
+)
 from ecokart.features.orders.history import record
 from ecokart.features.orders.model import ORDERS, Order, Refund, Stage
 from ecokart.features.webhooks import deliveries
@@ -85,6 +91,17 @@ def with_half_commits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SqliteRecords, "commit", half)
 
 
+def with_commits_that_are_lost(patch: pytest.MonkeyPatch) -> None:
+    """Now and then one is acknowledged, and nothing is written."""
+    commit, number = SqliteRecords.commit, count(1)
+
+    async def lossy(self: SqliteRecords, writes: Any) -> None:
+        if next(number) % 40:
+            await commit(self, writes)
+
+    patch.setattr(SqliteRecords, "commit", lossy)
+
+
 def with_blind_steps(patch: pytest.MonkeyPatch) -> None:
     """A step of the pipeline that doesn't look whether it was made already."""
 
@@ -146,6 +163,46 @@ def with_a_new_key_for_each_refund(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ScriptedPayments, "refund", anew)
 
 
+def with_captures_that_add_up(patch: pytest.MonkeyPatch) -> None:
+    """The money is taken once more whenever the provider is asked once more."""
+
+    async def again(self: ScriptedPayments, reference: str, amount: Money, *, key: str) -> Payment:
+        change = self._change
+        taken = await change(
+            reference, lambda payment: payment._taken(payment.captured + amount.minor)
+        )
+        return self._answer(taken)
+
+    patch.setattr(ScriptedPayments, "capture", again)
+
+
+def with_refunds_that_never_leave(patch: pytest.MonkeyPatch) -> None:
+    """The provider is asked, and does nothing."""
+
+    async def looked_at(
+        self: ScriptedPayments, reference: str, amount: Money, *, key: str
+    ) -> Payment:
+        return await self.look(reference)
+
+    patch.setattr(ScriptedPayments, "refund", looked_at)
+
+
+def with_refunds_that_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(EFFECTS, RefundRequested, lambda order, fact, at: order)
+
+
+def with_ends_that_keep_the_money(patch: pytest.MonkeyPatch) -> None:
+    """What had come for an order that ends isn't given back."""
+    end = service._end
+
+    def keeping(tx: Transaction, order: Order, fact: Any) -> Order:
+        with pytest.MonkeyPatch.context() as meanwhile:
+            meanwhile.setattr(refunds, "ask_back", lambda tx, order, amount, reason: order)
+            return end(tx, order, fact)
+
+    patch.setattr(service, "_end", keeping)
+
+
 def with_refunds_noted_without_looking(patch: pytest.MonkeyPatch) -> None:
     """A refund that was given is noted again when its job comes again."""
     patch.setattr(Refund, "open", property(lambda refund: True))
@@ -180,6 +237,30 @@ def with_transfers_that_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(EFFECTS, PaymentReceived, lambda order, fact, at: order)
 
 
+# What is given up.
+
+
+def with_dead_letters_that_say_nothing(patch: pytest.MonkeyPatch) -> None:
+    bury = RecordsQueue.bury
+
+    async def silent(self: RecordsQueue, delivery: Delivery, *, error: str) -> None:
+        await bury(self, delivery, error="")
+
+    patch.setattr(RecordsQueue, "bury", silent)
+
+
+def with_dead_letters_thrown_away(patch: pytest.MonkeyPatch) -> None:
+    async def gone(self: RecordsQueue, delivery: Delivery, *, error: str) -> None:
+        await self.done([delivery])
+
+    patch.setattr(RecordsQueue, "bury", gone)
+
+
+def with_captures_given_up_and_left(patch: pytest.MonkeyPatch) -> None:
+    """When the provider stays away nothing is undone."""
+    patch.setattr(pipeline, "_fail", _nothing_at_last)
+
+
 # Who is told.
 
 
@@ -201,6 +282,26 @@ def with_partners_who_are_told_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deliveries, "announce", _nothing_at_last)
 
 
+def with_messages_under_new_ids(patch: pytest.MonkeyPatch) -> None:
+    """A partner can't tell that it was told this before."""
+    post, number = partners.PartnersServer.post, count()
+
+    async def renamed(self: Any, url: str, headers: Any, body: bytes, *, party: str) -> Any:
+        other = {**headers, "webhook-id": f"{headers['webhook-id']}.{next(number)}"}
+        return await post(self, url, other, body, party=party)
+
+    patch.setattr(partners.PartnersServer, "post", renamed)
+
+
+def with_messages_that_vary(patch: pytest.MonkeyPatch) -> None:
+    post, number = partners.PartnersServer.post, count()
+
+    async def varied(self: Any, url: str, headers: Any, body: bytes, *, party: str) -> Any:
+        return await post(self, url, headers, body + b" " * next(number), party=party)
+
+    patch.setattr(partners.PartnersServer, "post", varied)
+
+
 FINDINGS: dict[Sabotage, str] = {
     without_reservations: "are reserved, and carts hold",
     without_restocking: "were supplied",
@@ -208,6 +309,7 @@ FINDINGS: dict[Sabotage, str] = {
     without_marks: "made two orders",
     without_events: "went PLACED.",
     with_half_commits: "were supplied",
+    with_commits_that_are_lost: "was acknowledged and is lost",
     with_blind_steps: "COMPLETED → AUTHORISED",
     with_a_log_that_forgets: "and the log has",
     with_effects_that_vary: "is another one by its facts",
@@ -218,7 +320,16 @@ FINDINGS: dict[Sabotage, str] = {
     without_captures: "It was delivered for 0",
     with_ends_that_let_nothing_go: "and its payment",
     with_transfers_that_are_forgotten: "by transfer, and has",
+    with_captures_that_add_up: "was taken, and",
+    with_refunds_that_never_leave: "went back by the order",
+    with_refunds_that_are_forgotten: "were to go back for",
+    with_ends_that_keep_the_money: "came, and 0 went back",
+    with_dead_letters_that_say_nothing: "died without a word",
+    with_dead_letters_thrown_away: "was sent 0 times",
+    with_captures_given_up_and_left: "AUTHORISED → PICKED.",
     with_nameless_mails: "was sent 2 times",
     with_mails_that_are_lost: "was sent 0 times",
     with_partners_who_are_told_nothing: "the partner never heard of",
+    with_messages_under_new_ids: "the partner never heard of",
+    with_messages_that_vary: "was told in",
 }

@@ -36,6 +36,8 @@ from tests.simulation.virtual import VirtualClock
 GOODS = {"SIM-1": 3, "SIM-2": 5, "SIM-3": 8, "SIM-4": 12}
 BANK = {"ECOKART_BANK_HOLDER": "Sim Shop", "ECOKART_BANK_IBAN": "DE02120300000000202051"}
 TOLD = (Topic.ORDER_PLACED, Topic.ORDER_COMPLETED, Topic.ORDER_CANCELLED, Topic.ORDER_FAILED)
+# Who goes away in the evening, in some of the stories.
+NIGHTS = [None, None, None, None, Faults(payment_fails=1), Faults(mail_refused=1)]
 
 P = TypeVar("P")
 
@@ -66,6 +68,7 @@ class Story:
     ends: Counter[str] = field(default_factory=Counter)  # how the orders ended
     lost_answers: int = 0
     kills: int = 0
+    dead_letters: int = 0
 
     def blame(self, sentences: Sequence[str]) -> None:
         self.wrong += [sentence for sentence in sentences if sentence not in self.wrong]
@@ -85,6 +88,7 @@ class World:
         self.random = Random(seed)
         self.clock = VirtualClock()
         self.chaos = Chaos(seed, _some_faults(self.random))
+        self.night = self.random.choice(NIGHTS)
         terms = {"ECOKART_FULFILMENT": self.random.choice(["automatic", "office"])}
         folder_setting = {"ECOKART_DATA_DIR": str(folder), "ECOKART_ENVIRONMENT": "test"}
         settings = load({**folder_setting, **terms, **BANK})

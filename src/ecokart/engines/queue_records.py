@@ -61,7 +61,7 @@ class RecordsQueue:
         queued = list({job.id: self._queued(job, job.lane) for job in jobs}.values())
         for start in range(0, len(queued), MAX_WRITES):
             await self._add(queued[start : start + MAX_WRITES])
-        for lane in {job.lane for job in jobs}:
+        for lane in dict.fromkeys(job.lane for job in jobs):
             self._bell(lane).set()
 
     async def receive(self, lane: str, *, limit: int, wait_seconds: float = 0) -> list[Delivery]:
