@@ -25,6 +25,7 @@ WAY = ("PLACED", "AUTHORISED", "PICKED", "CAPTURED", "SHIPPED", "COMPLETED")
 OTHER_ENDS = {"CANCELLED": range(1, 5), "FAILED": range(1, 5), "REFUNDED": range(4, 7)}
 UNFINISHED = WAY[:-1]
 ORDER_ID = re.compile(r"EK-\d{6}-\w{6}")
+OWN_METHODS = ("invoice", "prepayment")  # of paying, of which no provider knows
 # The mails that a fact promises, by the fact's name; those of the second kind only if it is still so.
 PROMISED = {
     "order.placed": "confirmation",
@@ -184,7 +185,7 @@ def unfinished(books: Books, folder: Path) -> list[str]:
         for order_id, order in books.orders.items()
         if not _is_whole(steps := [step["stage"] for step in order["steps"]])
     ]
-    return wrong + _mail_for_mail(books, mails(folder))
+    return wrong + _mail_for_mail(books, mails(folder)) + _mails_of_payments(books, folder)
 
 
 def _is_whole(steps: list[str]) -> bool:
@@ -211,6 +212,20 @@ def _mail_for_mail(books: Books, sent: Counter[tuple[str, str]]) -> list[str]:
         for fact_id, kind in sent
         if kind in kinds and (fact_id, kind) not in known
     ]
+
+
+def _mails_of_payments(books: Books, folder: Path) -> list[str]:
+    """Sentences for what the provider made sure and its buyer wasn't told of once. No fact stands behind
+    these mails, so the order is told from the subject."""
+    found = [ORDER_ID.search(mail.read_text()) for mail in (folder / "mail").glob("*.paid.eml")]
+    sent = Counter(number[0] for number in found if number)
+    wrong = []
+    for order_id, order in books.orders.items():
+        online = order["payment"]["method"] not in OWN_METHODS
+        sure = "AUTHORISED" in [step["stage"] for step in order["steps"]]
+        if sent[order_id] != (online and sure):
+            wrong.append(f"{order_id}: the mail of its payment was sent {sent[order_id]} times.")
+    return wrong
 
 
 def mails(folder: Path) -> Counter[tuple[str, str]]:

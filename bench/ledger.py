@@ -10,14 +10,13 @@ from typing import Any
 
 import msgspec
 
-from bench.books import Books, Fact
+from bench.books import OWN_METHODS, Books, Fact
 from ecokart.core.log import LogEntry
 from ecokart.features.orders.history import rebuilt
 
 Order = dict[str, Any]
 Payment = dict[str, Any]
 
-OWN_METHODS = ("invoice", "prepayment")  # of which no provider knows
 ENDED = ("CANCELLED", "FAILED")
 HOLDING = ("OPEN", "WAITING", "AUTHORISED")  # where money is held, or may still come
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from ecokart.core import log
+from ecokart.core.events import Event
 from ecokart.core.money import Money
 from ecokart.core.payments import Payment, PaymentState
 from ecokart.core.ports import Delivery, Letter
@@ -26,6 +27,7 @@ from ecokart.features.orders.events import (
     OrderPicked,
     OrderShipped,
     PaymentReceived,
+    PaymentSecured,
     RefundRequested,
 )
 from ecokart.features.orders.history import record
@@ -278,6 +280,16 @@ def with_mails_that_are_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DiskMail, "send", _nothing_at_last)
 
 
+def with_payments_that_nobody_confirms(patch: pytest.MonkeyPatch) -> None:
+    emit = Transaction.emit
+
+    def mostly(self: Transaction, event: Event, **named: Any) -> None:
+        if type(event) is not PaymentSecured:
+            emit(self, event, **named)
+
+    patch.setattr(Transaction, "emit", mostly)
+
+
 def with_partners_who_are_told_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deliveries, "announce", _nothing_at_last)
 
@@ -329,6 +341,7 @@ FINDINGS: dict[Sabotage, str] = {
     with_captures_given_up_and_left: "AUTHORISED → PICKED.",
     with_nameless_mails: "was sent 2 times",
     with_mails_that_are_lost: "was sent 0 times",
+    with_payments_that_nobody_confirms: "the mail of its payment was sent 0 times",
     with_partners_who_are_told_nothing: "the partner never heard of",
     with_messages_under_new_ids: "the partner never heard of",
     with_messages_that_vary: "was told in",
