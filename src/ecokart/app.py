@@ -26,6 +26,7 @@ from ecokart.features.cart import service as cart
 from ecokart.features.catalog import api as catalog_api
 from ecokart.features.catalog import demo as catalog_demo
 from ecokart.features.catalog.shelf import Shelf
+from ecokart.features.chat import hours
 from ecokart.features.chat.api import ChatLimits
 from ecokart.features.chat.figures import Figures
 from ecokart.features.chat.hub import Hub
@@ -227,6 +228,7 @@ def _chat_terms(settings: Settings) -> ChatTerms:
     return ChatTerms(
         kept_for=timedelta(days=settings.chat_days),
         blocked_words=tuple(word for word in words if word),
+        hours=hours.read(settings.chat_hours),
     )
 
 

@@ -7,6 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_SPAN = f"{_DAY}(?:-{_DAY})? {_TIME}-{_TIME}"
+
 
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much may be said in the chat, by how many, and for how long it is kept."""
@@ -29,4 +33,11 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 365
     chat_blocked_words: Annotated[
         str, Meta(description="Words that the chat doesn't pass on, separated by commas.")
+    ] = ""
+    chat_hours: Annotated[
+        Annotated[str, Meta(pattern=f"^(?:{_SPAN}(?:, {_SPAN})*)?$")],
+        Meta(
+            description="When people answer in the chat, like `Mon-Fri 09:00-17:00, Sat 10:00-14:00`, by the"
+            " shop's own clock; outside of it shoppers are told when. Empty: always."
+        ),
     ] = ""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
 
 import httpx
 import pytest
 
+from ecokart.core.i18n import SHOP_ZONE
+from ecokart.features.chat import hours
 from ecokart.features.chat.jobs import mail_what_is_unread
 from tests.clock import ManualClock
 from tests.features.conftest import ADA, DANA
 from tests.mail_servers import read
-from tests.shop import Shop
+from tests.shop import Shop, running_shop
 
 INBOX = "/admin/chat"
 
@@ -247,6 +252,45 @@ async def test_a_guest_gets_mail_only_where_they_want_it(
         assert to == "guest@example.com"
         assert "Hello?" in text
         assert "Good morning" in text
+
+
+HOURS = hours.read("Mon-Fri 09:00-17:00, Sat-Sun 10:00-12:30")
+ALWAYS = hours.read("")
+
+
+@pytest.mark.parametrize(
+    ("moment", "opening"),
+    [
+        ("2026-11-20T08:00Z", "2026-11-20T08:00Z"),  # Friday, nine o'clock in the shop
+        ("2026-11-20T07:59Z", "2026-11-20T08:00Z"),
+        ("2026-11-20T16:00Z", "2026-11-21T09:00Z"),
+        ("2026-11-22T12:00Z", "2026-11-23T08:00Z"),
+        ("2026-07-03T07:00Z", "2026-07-03T07:00Z"),  # in summer an hour earlier
+    ],
+)
+def test_the_hours_are_the_shops(moment: str, opening: str) -> None:
+    at, then = (datetime.fromisoformat(text) for text in (moment, opening))
+    assert HOURS.opening(at) == then
+    assert HOURS.staffed(at) is (at == then)
+    assert ALWAYS.staffed(at)
+
+
+async def test_outside_the_hours_shoppers_are_told_when(
+    demo_data: Path, tmp_path: Path, clock: ManualClock
+) -> None:
+    shutil.copytree(demo_data, tmp_path / "data")
+    weekday = clock.now().astimezone(SHOP_ZONE).strftime("%a")
+    async with (
+        running_shop(tmp_path, clock, seeded=False, chat_hours=f"{weekday} 00:00-23:59") as shop,
+        browser(shop) as guest,
+    ):
+        for path in ("/chat/widget", "/chat/support"):
+            assert "Nobody is here just now" not in (await guest.get(path)).text
+        clock.advance(days=1)
+        for path in ("/chat/widget", "/chat/support"):
+            assert "Nobody is here just now" in (await guest.get(path)).text
+        await ask(guest, "Is anybody there?")
+        assert 'name="email"' in (await guest.get("/chat/support")).text
 
 
 async def test_the_inbox_is_for_the_staff(shop: Shop, dana: httpx.AsyncClient) -> None:

@@ -20,7 +20,7 @@ from ecokart.core.money import Money
 LANGUAGES = ("de", "en")
 DEFAULT = "de"
 _LOCALES = {"de": "de_DE", "en": "en_IE"}
-_ZONE = ZoneInfo("Europe/Berlin")
+SHOP_ZONE = ZoneInfo("Europe/Berlin")
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ def format_money(money: Money, language: str) -> str:
 
 def format_date(moment: datetime, language: str) -> str:
     """`20. November 2026`, in the shop's own time zone."""
-    return _format_day(moment.astimezone(_ZONE).date(), language)
+    return _format_day(moment.astimezone(SHOP_ZONE).date(), language)
 
 
 @lru_cache(maxsize=1024)
@@ -98,7 +98,7 @@ def format_moment(moment: datetime, language: str) -> str:
     """Date and time of day, in the shop's own time zone."""
     from babel.dates import format_datetime  # noqa: PLC0415
 
-    return str(format_datetime(moment.astimezone(_ZONE), "medium", locale=_LOCALES[language]))
+    return str(format_datetime(moment.astimezone(SHOP_ZONE), "medium", locale=_LOCALES[language]))
 
 
 @lru_cache(maxsize=1024)
@@ -106,7 +106,7 @@ def format_time(moment: datetime, language: str) -> str:
     """The time of day, `11:30`, in the shop's own time zone."""
     from babel.dates import format_time as formatted  # noqa: PLC0415
 
-    return str(formatted(moment.astimezone(_ZONE), "short", locale=_LOCALES[language]))
+    return str(formatted(moment.astimezone(SHOP_ZONE), "short", locale=_LOCALES[language]))
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -66,7 +67,13 @@ class Question(msgspec.Struct):
 async def widget(request: Request, query: PageQuery) -> Response:
     """The dialog in the visitor's language, for the script that fills it."""
     context = msgspec.json.encode(context_of(query.page)).decode()
-    return await page(request, "chat/dialog.html", context=context, longest=LONGEST_MESSAGE)
+    return await page(
+        request,
+        "chat/dialog.html",
+        context=context,
+        longest=LONGEST_MESSAGE,
+        back_at=_back_at(request),
+    )
 
 
 @routes("GET", HERE, query=PageQuery)
@@ -124,9 +131,16 @@ async def _support(
         typed=typed,
         why=why,
         kept=kept,
+        back_at=_back_at(request),
         longest=LONGEST_MESSAGE,
         here=HERE,
     )
+
+
+def _back_at(request: Request) -> datetime | None:
+    """When somebody is at the inbox again; None where somebody is now."""
+    now, hours = request.ports.clock.now(), request.use(Hub).terms.hours
+    return None if hours.staffed(now) else hours.opening(now)
 
 
 async def _said(request: Request, person: Person) -> list[Entry]:

@@ -8,12 +8,15 @@ from functools import cached_property
 
 import msgspec
 
+from ecokart.features.chat.hours import Hours
+
 
 class ChatTerms(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """How long messages are kept, and which words aren't passed on."""
+    """How long messages are kept, which words aren't passed on, and when people answer."""
 
     kept_for: timedelta = timedelta(days=365)
     blocked_words: tuple[str, ...] = ()
+    hours: Hours = Hours()
 
     @cached_property
     def unwanted(self) -> re.Pattern[str] | None:
