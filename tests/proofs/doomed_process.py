@@ -50,7 +50,7 @@ from tests.simulation.world import BANK, price_of, stock
 
 SKU, PIECES = "SIM-1", 100
 TOLD = (Topic.ORDER_PLACED, Topic.ORDER_PROCESSING, Topic.ORDER_SHIPPED, Topic.ORDER_COMPLETED)
-BOUND_SECONDS = 20.0
+BOUND_SECONDS = 60.0
 LOOK_SECONDS = 0.005
 # After the kill: at first what was in hand is due again, then what waits for people's payments.
 LATER = [timedelta(minutes=6)] * 8 + [timedelta(hours=20)] * 20
