@@ -435,7 +435,19 @@ async def test_a_debit_that_is_taken_back_after_the_parcel_went_is_owed_again(
     assert (await till.facts(order)).count("payment.reversed") == 1
 
 
-async def test_what_is_being_worked_on_is_not_called_off_by_its_buyer(till: Till) -> None:
+@by_people
+async def test_its_buyer_calls_an_order_off_until_it_is_packed(till: Till) -> None:
+    order, packed = await till.place(), await till.place()
+    await till.work()
+    await till.act(office.pack, packed, till.terms)
+    await _cancel(till, order)
+    with pytest.raises(TooLateToCancel):
+        await _cancel(till, packed)
+    assert (await till.order(order)).stage is Stage.CANCELLED
+    assert (await till.order(packed)).stage is Stage.CAPTURED
+
+
+async def test_what_has_been_packed_by_itself_is_not_called_off_by_its_buyer(till: Till) -> None:
     order = await till.place()
     await till.work()
     with pytest.raises(TooLateToCancel):

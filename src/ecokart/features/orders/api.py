@@ -213,7 +213,7 @@ async def show_order(request: Request, id: str) -> Response:  # noqa: A002 (the 
     problems=(NoSuchOrder, TooLateToCancel),
 )
 async def cancel_order(request: Request, id: str) -> Response:  # noqa: A002
-    """Call off an order while it is PENDING."""
+    """Call off an order until it is packed: while it is PENDING, or PROCESSING and still waits for people."""
     order = await transact(request.ports, service.cancel, request.visitor.owner, id)
     return json(view(order, language_of(request)))
 

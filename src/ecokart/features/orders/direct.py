@@ -112,7 +112,7 @@ async def explained(tx: Transaction, order: DirectOrder, refusal: OutOfStock) ->
 
 
 async def cancel(tx: Transaction, partner_id: str, order_id: str) -> Order:
-    """Call off a partner's own order while it is pending. Raises `NoSuchOrder` and `TooLateToCancel`."""
+    """Call off a partner's own order until it is packed. Raises `NoSuchOrder` and `TooLateToCancel`."""
     order = await tx.get(ORDERS, order_id)
     if order is None or order.partner_id != partner_id:
         raise NoSuchOrder

@@ -292,6 +292,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return Money(max(owed, 0), self.total.currency)
 
     @property
+    def cancellable(self) -> bool:
+        """Whether its buyer can still call it off: nobody has packed anything yet."""
+        return self.stage in (Stage.PLACED, Stage.AUTHORISED)
+
+    @property
     def by_transfer(self) -> bool:
         """Whether money comes and goes back by transfer, between the buyer and us."""
         return not self.payment.method.online or self.payment.reversed

@@ -82,14 +82,14 @@ async def place(tx: Transaction, buyer: Buyer, terms: Terms) -> Order:
 
 
 async def cancel(tx: Transaction, owner: str | None, order_id: str) -> Order:
-    """Call off one's own order while it is pending; its stock is free again.
+    """Call off one's own order until it is packed; its stock is free again.
 
     Raises `NoSuchOrder` and `TooLateToCancel`.
     """
     order = await tx.get(ORDERS, order_id)
     if order is None or not owner or order.owner != owner:
         raise NoSuchOrder
-    if order.stage is not Stage.PLACED:
+    if not order.cancellable:
         raise TooLateToCancel
     return call_off(tx, order, Reason.CUSTOMER)
 

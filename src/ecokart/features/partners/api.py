@@ -284,7 +284,7 @@ async def show_partner_order(request: Request, id: str) -> Response:  # noqa: A0
     scope=Scope.ORDERS_WRITE,
 )
 async def cancel_partner_order(request: Request, id: str) -> Response:  # noqa: A002
-    """Call off an order while it is PENDING."""
+    """Call off an order until it is packed: while it is PENDING, or PROCESSING and still waits for people."""
     order = await transact(request.ports, direct.cancel, partner_of(request).id, id)
     return json(view(order, language_of(request)))
 
