@@ -22,7 +22,7 @@ from ecokart.engines.payments_scripted import ScriptedPayments
 from ecokart.engines.queue_records import RecordsQueue
 from ecokart.engines.records_sqlite import SqliteRecords
 from ecokart.features.catalog import service as catalog
-from ecokart.features.orders import history, pipeline, refunds, service
+from ecokart.features.orders import history, paying, pipeline, refunds, service
 from ecokart.features.orders.events import (
     OrderPicked,
     OrderShipped,
@@ -31,7 +31,7 @@ from ecokart.features.orders.events import (
     RefundRequested,
 )
 from ecokart.features.orders.history import record
-from ecokart.features.orders.model import ORDERS, Order, Refund, Stage
+from ecokart.features.orders.model import ENDED, ORDERS, Order, Refund, Stage
 from ecokart.features.webhooks import deliveries
 from tests.simulation import partners, shoppers
 
@@ -94,11 +94,11 @@ def with_half_commits(patch: pytest.MonkeyPatch) -> None:
 
 
 def with_commits_that_are_lost(patch: pytest.MonkeyPatch) -> None:
-    """Now and then one is acknowledged, and nothing is written."""
+    """Now and then one with an order is acknowledged, and nothing is written."""
     commit, number = SqliteRecords.commit, count(1)
 
     async def lossy(self: SqliteRecords, writes: Any) -> None:
-        if next(number) % 40:
+        if all(write.table is not ORDERS for write in writes) or next(number) % 20:
             await commit(self, writes)
 
     patch.setattr(SqliteRecords, "commit", lossy)
@@ -194,15 +194,14 @@ def with_refunds_that_are_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def with_ends_that_keep_the_money(patch: pytest.MonkeyPatch) -> None:
-    """What had come for an order that ends isn't given back."""
-    end = service._end
+    """What has come for an order that has ended isn't given back."""
+    ask_back = refunds.ask_back
 
-    def keeping(tx: Transaction, order: Order, fact: Any) -> Order:
-        with pytest.MonkeyPatch.context() as meanwhile:
-            meanwhile.setattr(refunds, "ask_back", lambda tx, order, amount, reason: order)
-            return end(tx, order, fact)
+    def unless_ended(tx: Transaction, order: Order, *args: Any, **named: Any) -> Order:
+        return order if order.stage in ENDED else ask_back(tx, order, *args, **named)
 
-    patch.setattr(service, "_end", keeping)
+    for module in (refunds, paying):
+        patch.setattr(module, "ask_back", unless_ended)
 
 
 def with_refunds_noted_without_looking(patch: pytest.MonkeyPatch) -> None:
