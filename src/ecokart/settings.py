@@ -282,14 +282,15 @@ def _check_bank(settings: Settings) -> None:
 
 
 def takes(hint: Any) -> str:
-    """In words, what values a field takes: `a whole number from 0 to 65535`."""
+    """In words, or by an example, what values a field takes: `a whole number from 0 to 65535`."""
     kind = hint.__origin__
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
     words = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
     bounds = [m for m in hint.__metadata__ if m.ge is not None or m.gt is not None]
     if not bounds:
-        return words.get(kind, "text")
+        examples = [meta.examples[0] for meta in hint.__metadata__ if meta.examples]
+        return str(examples[0]) if examples else words.get(kind, "text")
     least = f"{bounds[0].ge}" if bounds[0].ge is not None else f"above {bounds[0].gt}"
     most = f" to {bounds[0].le}" if bounds[0].le is not None else ""
     return f"{words[kind]} from {least}{most}".replace("from above", "above")
@@ -302,14 +303,13 @@ def _parsed(text: str, kind: Any) -> Any:
 def _completed(settings: Settings) -> Settings:
     """The settings with what depends on others filled in, and the development secret made."""
     folder = settings.data_dir.absolute()
+    public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
     changes: dict[str, Any] = {
         "data_dir": folder,
         "records_url": settings.records_url or f"sqlite:///{folder / 'ecokart.db'}",
         "mail_url": settings.mail_url or f"disk:///{folder / 'mail'}",
         "payments_url": settings.payments_url or ("none:" if settings.production else "scripted:"),
-        "public_url": (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip(
-            "/"
-        ),
+        "public_url": public_url.rstrip("/"),
     }
     if not settings.secret:
         changes["secret"] = _kept_secret(folder / "secret")

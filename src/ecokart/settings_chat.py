@@ -35,9 +35,15 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Words that the chat doesn't pass on, separated by commas.")
     ] = ""
     chat_hours: Annotated[
-        Annotated[str, Meta(pattern=f"^(?:{_SPAN}(?:, {_SPAN})*)?$")],
+        Annotated[
+            str,
+            Meta(
+                pattern=rf"^(?:{_SPAN}(?:, {_SPAN})*)?(?![\s\S])",
+                examples=["Mon-Fri 09:00-17:00, Sat 10:00-14:00"],
+            ),
+        ],
         Meta(
-            description="When people answer in the chat, like `Mon-Fri 09:00-17:00, Sat 10:00-14:00`, by the"
-            " shop's own clock; outside of it shoppers are told when. Empty: always."
+            description="When people answer in the chat, by the shop's own clock; outside of it shoppers are"
+            " told when. Empty: always."
         ),
     ] = ""

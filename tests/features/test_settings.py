@@ -70,6 +70,7 @@ def test_every_setting_says_what_it_takes_and_is_for() -> None:
         ({"BANK_IBAN": "DE02120300000000202051"}, "ECOKART_BANK_HOLDER is missing, and a transfer needs it beside the IBAN."),
         ({"PREPAYMENT_DAYS": "0"}, "ECOKART_PREPAYMENT_DAYS is '0', but takes a whole number from 1 to 365."),
         ({"WEBHOOK_PORTS": "443,x"}, "ECOKART_WEBHOOK_PORTS has 'x', but takes ports like 443,8443."),
+        ({"CHAT_HOURS": "Mo 9-17"}, "ECOKART_CHAT_HOURS is 'Mo 9-17', but takes Mon-Fri 09:00-17:00, Sat 10:00-14:00."),
         ({"OFFICE_EMAIL": "the office"}, "ECOKART_OFFICE_EMAIL is 'the office', but takes office@shop.example."),
         ({"WEBHOOK_PRIVATE_TARGETS": "true", "ENVIRONMENT": "production", "SECRET": "x" * 32}, "ECOKART_WEBHOOK_PRIVATE_TARGETS is true, which production never takes."),
         ({"PROT": "8000"}, "ECOKART_PROT is no setting of Ecokart; ECOKART_PORT is."),
