@@ -388,3 +388,26 @@ class TestOffice:
         refused = await shop.client.post("/admin/stock", data={"sku": "EK-003", "by": "−4"})
         assert refused.status_code == 409
         assert "Frei sind nur 3." in refused.text
+
+
+SCRIPTS_OF_THE_CHAT = ("chat-open.js", "chat-line.js", "chat.js")
+LIGHT = 12 * 1024
+
+
+async def test_the_scripts_of_the_chat_are_light(demo: Shop) -> None:
+    taken = 0
+    for name in SCRIPTS_OF_THE_CHAT:
+        async with demo.client.stream("GET", f"/static/{name}") as answer:
+            taken += sum([len(part) async for part in answer.aiter_raw()])
+            assert answer.headers["content-encoding"] == "gzip"
+    assert 1024 < taken <= LIGHT
+
+
+@pytest.mark.parametrize("takes", ["identity", "br", "gzip;q=0", "gzip; q=0.0, br"])
+async def test_who_takes_no_gzip_gets_the_same_as_it_is(demo: Shop, takes: str) -> None:
+    packed = await demo.client.get("/static/shop.css")
+    plain = await demo.client.get("/static/shop.css", headers={"accept-encoding": takes})
+    assert packed.text == plain.text
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+    assert packed.headers["etag"] != plain.headers["etag"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from gzip import compress
 from importlib.resources.abc import Traversable
 from mimetypes import guess_type
 from pathlib import PurePosixPath
@@ -18,6 +20,8 @@ routes = Routes("Assets")
 
 YEAR = "public, max-age=31536000, immutable"
 DAY = "public, max-age=86400"
+# Whoever names it takes it, unless by a weight of 0 (RFC 9110, 12.5.3).
+GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 
 
 class Assets:
@@ -27,9 +31,12 @@ class Assets:
         self._roots = roots
         self._ready: dict[str, Ready] = {}
 
-    def find(self, root: str, name: str, *, forever: bool) -> Ready:
-        """Raises `NotFound`, also for names that would lead out of the folder."""
-        key = f"{root}/{name}/{forever}"
+    def find(self, root: str, name: str, *, forever: bool, packed: bool) -> Ready:
+        """The file, by gzip where the asker takes that and it helps.
+
+        Raises `NotFound`, also for names that would lead out of the folder.
+        """
+        key = f"{root}/{name}/{forever}/{packed}"
         if known := self._ready.get(key):
             return known
         parts = PurePosixPath(name).parts
@@ -39,21 +46,30 @@ class Assets:
         if not file.is_file():
             raise NotFound
         media_type = guess_type(name)[0] or "application/octet-stream"
-        if media_type.startswith("text/") or media_type == "image/svg+xml":
-            media_type += "; charset=utf-8"
-        ready = Ready(file.read_bytes(), media_type, cache_control=YEAR if forever else DAY)
-        self._ready[key] = ready
+        is_text = media_type.startswith("text/") or media_type == "image/svg+xml"
+        body = file.read_bytes()
+        ready = self._ready[key] = Ready(
+            compress(body, mtime=0) if packed and is_text else body,
+            f"{media_type}; charset=utf-8" if is_text else media_type,
+            cache_control=YEAR if forever else DAY,
+            vary="accept-encoding",
+            encoding="gzip" if packed and is_text else "",
+        )
         return ready
 
 
 @routes("GET", "/static/{name:path}")
 async def static(request: Request, name: str) -> Response:
     """A style, script or picture of the shop's own."""
-    forever = "v" in request.query()
-    return request.use(Assets).find("static", name, forever=forever).answer(request)
+    return _found(request, "static", name, forever="v" in request.query())
 
 
 @routes("GET", "/pictures/{name}")
 async def picture(request: Request, name: str) -> Response:
     """A product's picture."""
-    return request.use(Assets).find("pictures", name, forever=False).answer(request)
+    return _found(request, "pictures", name, forever=False)
+
+
+def _found(request: Request, root: str, name: str, *, forever: bool) -> Response:
+    packed = GZIP.search(request.header(b"accept-encoding")) is not None
+    return request.use(Assets).find(root, name, forever=forever, packed=packed).answer(request)

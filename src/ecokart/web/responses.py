@@ -29,18 +29,31 @@ def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 class Ready:
-    """An answer made beforehand: its bytes, its ETag, its headers. Sent without further work."""
+    """An answer made beforehand: its bytes, its ETag, its headers. Sent without further work.
+
+    `encoding` is how the body is packed (RFC 9110, 8.4), "" for not at all.
+    """
 
     __slots__ = ("_headers", "_not_modified", "body", "etag")
 
-    def __init__(self, body: bytes, media_type: str, *, cache_control: str = "no-cache") -> None:
+    def __init__(
+        self,
+        body: bytes,
+        media_type: str,
+        *,
+        cache_control: str = "no-cache",
+        vary: str = "accept-language",
+        encoding: str = "",
+    ) -> None:
         self.body = body
         self.etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
         common = [
             (b"etag", self.etag.encode()),
             (b"cache-control", cache_control.encode()),
-            (b"vary", b"accept-language"),
+            (b"vary", vary.encode()),
         ]
+        if encoding:
+            common.append((b"content-encoding", encoding.encode()))
         self._not_modified = common
         self._headers = [
             (b"content-type", media_type.encode()),

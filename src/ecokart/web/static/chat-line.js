@@ -1,9 +1,9 @@
-// The line to the chat: connects again whenever it is lost, goes on behind the last number it has, and
-// keeps what is sent until the shop says that it is stored.
+// The line to the chat: connects whenever it is lost, goes on behind the last number it has, and keeps
+// what is sent until it is stored.
 
 const BEAT = 25_000;
 const PATIENCE = 8000;
-const WAKING = 3000; // after sleep a line that looks open has mostly gone
+const WAKING = 3000; // after sleep most lines that look open are gone
 const LONGEST_PAUSE = 30_000;
 const UNSENT = "chat-unsent:";
 const KNOWN_FOR = 6 * 86_400_000; // so long the shop knows a message that it has already
@@ -24,9 +24,8 @@ export class Line {
   #sending = "";
   #tries = 0;
 
-  // `tell` hears every frame, and {type: "line", open}, {type: "ended"}, {type: "caught up", roomId} and
-  // {type: "again", roomId}: forget what you show of that room. `opening` gives what is asked for when a
-  // connection stands, beside the rooms that are known.
+  // `tell` hears each frame, and {type: "line", open}, "ended", "caught up" and "again": forget what you
+  // show of that room. `opening` gives what to ask for when a line stands, beside the rooms that are known.
   constructor(tell, opening) {
     Object.assign(this, { tell, opening });
     const wake = () => this.#wake();
@@ -42,7 +41,6 @@ export class Line {
     return [...this.#unsent.values()].filter((message) => message.roomId === roomId);
   }
 
-  // Gives the message as it waits; it goes when it can.
   send(roomId, content) {
     const clientMessageId = crypto.getRandomValues(new Uint32Array(4)).join("-");
     const message = { roomId, content, clientMessageId, at: Date.now() };
@@ -52,12 +50,11 @@ export class Line {
     return message;
   }
 
-  // Asks for what will be answered: without an answer in time the line is lost.
+  // Without an answer in time the line is lost.
   ask(frame, patience = PATIENCE) {
     if (this.say(frame)) this.late ??= setTimeout(() => this.#lost(), patience);
   }
 
-  // Says what needs no answer; nothing is kept of it.
   say(frame) {
     const open = this.socket?.readyState === WebSocket.OPEN;
     if (open) this.socket.send(JSON.stringify(frame));
@@ -147,19 +144,19 @@ export class Line {
   }
 
   #failed(frame) {
-    const again = TRY_AGAIN.includes(frame.code);
-    if (again && !this.#sending) return this.#lost(); // it was a room that couldn't be had
-    if (frame.code === "room_closed" || again) this.#sending = "";
-    if (again) setTimeout(() => this.#push(), (frame.retryAfterSeconds || 2) * 1000);
-    else if (frame.code === "room_closed") this.ask({ action: "openSupport" });
-    else {
+    const closed = frame.code === "room_closed";
+    if (!closed && !TRY_AGAIN.includes(frame.code)) {
       this.tell(frame);
-      if (frame.clientMessageId) this.#done(frame);
+      return frame.clientMessageId && this.#done(frame);
     }
+    if (!this.#sending) return this.#lost(); // it was a room that couldn't be had
+    this.#sending = "";
+    if (closed) this.ask({ action: "openSupport" });
+    else setTimeout(() => this.#push(), (frame.retryAfterSeconds || 2) * 1000);
   }
 }
 
-// Each under a key of its own, so that several tabs don't overwrite each other's.
+// Each has a key of its own, so that tabs don't overwrite each other's.
 function stored() {
   const found = quietly(() => Object.keys(localStorage).filter((key) => key.startsWith(UNSENT))) ?? [];
   return found

@@ -1,9 +1,8 @@
-// The shopper's side of the chat: a dialog in the corner of any page. Loaded by chat-open.js.
+// The shopper's side of the chat: a dialog in the corner of any page.
 
 const FADES = 6000;
 const NOTICED = 1500; // a shorter break of the line is nobody's business
-const written = (style) => new Intl.DateTimeFormat(document.documentElement.lang, style);
-const [clock, calendar] = [{ timeStyle: "short" }, { dateStyle: "short", timeStyle: "short" }].map(written);
+const written = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
 
 export async function begin(opener) {
   const answer = await fetch(`/chat/widget?page=${encodeURIComponent(location.pathname)}`);
@@ -108,9 +107,7 @@ class Chat {
 
   #item(name, text, at) {
     const item = this.find("entry").content.firstElementChild.cloneNode(true);
-    const moment = new Date(at);
-    const style = moment.toDateString() === new Date().toDateString() ? clock : calendar;
-    [name, text, style.format(moment)].forEach((words, place) => (item.children[place].textContent = words));
+    [name, text, written.format(new Date(at))].forEach((words, place) => (item.children[place].textContent = words));
     return item;
   }
 
@@ -178,8 +175,8 @@ class Chat {
       this.#read = this.#last;
       this.#line.say({ action: "read", roomId: this.room, sequence: this.#last });
     }
-    const theirs = [...this.entries.querySelectorAll("li:not(.is-mine, [hidden])")];
-    const unread = theirs.filter((item) => item.dataset.sequence > this.#read).length;
+    const theirs = this.entries.querySelectorAll("li:not(.is-mine, [hidden])");
+    const unread = [...theirs].filter((item) => item.dataset.sequence > this.#read).length;
     if (unread > this.#unread) document.querySelector("[data-announce]").textContent = this.texts.answered;
     this.#unread = unread;
     this.badge.textContent = unread;
