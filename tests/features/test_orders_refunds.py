@@ -141,7 +141,11 @@ async def test_what_the_provider_refuses_is_sent_by_hand_or_asked_again(till: Ti
     await till.work()
     failed = await till.order(order)
     assert failed.refunding is Refunding.FAILED
-    assert failed.refundable == TOTAL
+    assert failed.refundable == TOTAL - HALF  # the other half is still to go back
+    with pytest.raises(NothingToRefund):
+        await _refund(till, order, TOTAL)
+    with pytest.raises(OrderMoved):
+        await _refund(till, order, HALF, replaces="one that there isn't")
     assert failed.refunds[0].failed == "refund_not_possible"
     again = await _refund(till, order, HALF, replaces=failed.refunds[0].id)
     assert len(again.refunds) == 1

@@ -84,6 +84,22 @@ class Office(Person):
             for refund in by_hand(order)[:1]:
                 await self.ask(office.confirm_refund, order.id, order.facts, refund)
 
+    async def ask_again(self) -> None:
+        """For a refund that the provider wouldn't give: perhaps it does now."""
+        page = await self.call(service.refunding, self.ports.records, Refunding.FAILED)
+        if page.values:
+            order = self.random.choice(page.values)
+            failed = next(refund for refund in order.refunds if refund.failed)
+            await self.ask(
+                office.refund,
+                order.id,
+                order.facts,
+                failed.amount,
+                failed.reason,
+                restock=False,
+                replaces=failed.id,
+            )
+
     async def _receive(self, order: Order, amount: Money) -> None:
         """What a transfer is for is known; whether it was noted may not be, where the answer is lost."""
         transfers = self.world.story.transfers
@@ -106,6 +122,7 @@ class Office(Person):
         note_a_late_transfer: 1,
         refund: 5,
         see_to_refunds: 2,
+        ask_again: 1,
     }
 
 

@@ -274,12 +274,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refundable(self) -> Money:
-        """What can be given back: what has come and neither went back nor is about to.
+        """What can be given back: what has come and neither went back nor is to go back.
 
         While a parcel is still to go, only what came beyond the total: the rest goes back by
         calling the order off.
         """
-        asked = sum(refund.amount.minor for refund in self.refunds if not refund.failed)
+        return self.refundable_beside("")
+
+    def refundable_beside(self, refund_id: str) -> Money:
+        """The same, as if that refund weren't there. One that failed still is to go back, by hand or asked again."""
+        asked = sum(refund.amount.minor for refund in self.refunds if refund.id != refund_id)
         left = self.payment.captured.minor - asked
         if self.stage in (Stage.PLACED, Stage.AUTHORISED, Stage.PICKED):
             left -= self.total.minor

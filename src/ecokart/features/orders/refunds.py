@@ -38,9 +38,13 @@ def ask_back(
 ) -> Order:
     """Let a part of what came go back to the buyer. Raises `NothingToRefund` for more than is left.
 
-    `restock` puts all pieces into the stock, once for an order. `replaces` is the id of a refund that failed.
+    `restock` puts all pieces into the stock, once for an order. `replaces` is the id of a refund that
+    failed; raises `OrderMoved` if it hasn't.
     """
-    left = order.refundable
+    replaced = _refund(order, replaces)
+    if replaces and not (replaced and replaced.failed):
+        raise OrderMoved
+    left = order.refundable_beside(replaces)
     if amount.currency != left.currency or not 0 < amount.minor <= left.minor:
         raise NothingToRefund(left=str(left.amount))
     restock = restock and not order.restocked
@@ -67,8 +71,9 @@ def confirm(tx: Transaction, order: Order, refund_id: str) -> Order:
     refund = _refund(order, refund_id)
     if refund is None or not (refund.failed or (refund.open and order.by_transfer)):
         raise OrderMoved
-    if refund.failed and refund.amount > order.refundable:
-        raise NothingToRefund(left=str(order.refundable.amount))
+    left = order.refundable_beside(refund_id)
+    if refund.failed and refund.amount > left:
+        raise NothingToRefund(left=str(left.amount))
     return _given(tx, order, refund)
 
 
