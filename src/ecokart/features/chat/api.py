@@ -46,6 +46,7 @@ from ecokart.web.visitors import keep_guest, owner_or_new_guest
 routes = Routes("Chat", access=Access.ANYONE)
 sockets = SocketRoutes()
 
+GUEST_NAME_LENGTH = len("guest-") + 6  # as others see one who gives no name
 ADDRESS_SHARE = 10  # so many people may write from one address as fast as one may
 
 
@@ -230,7 +231,7 @@ async def person_of(request: Request, username: str = "") -> Person:
         (own,) = guest
         return Person(
             id=own,
-            name=username.strip() or own,
+            name=username.strip() or own[:GUEST_NAME_LENGTH],
             ids=frozenset(guest),
             shopper=visitor.owner or "",
             language=language_of(request),

@@ -73,7 +73,7 @@ def transcript(
         if unread
         else _("here is our conversation:")
     )
-    name = "" if room.title == room.owner else room.title
+    name = "" if room.owner.startswith(room.title) else room.title
     hello = _("Hello %(name)s,", name=name) if name else _("Hello,")
     blocks: list[Block] = [Paragraph(hello), Paragraph(first)]
     for entry in said:
