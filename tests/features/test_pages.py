@@ -390,7 +390,7 @@ class TestOffice:
         assert "Frei sind nur 3." in refused.text
 
 
-SCRIPTS_OF_THE_CHAT = ("chat-open.js", "chat-line.js", "chat.js")
+SCRIPTS_OF_THE_CHAT = ("chat-open.js", "chat-line.js", "chat.js", "chat-posts.js")
 LIGHT = 12 * 1024
 
 

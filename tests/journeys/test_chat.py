@@ -111,6 +111,22 @@ async def test_a_refused_message_comes_back_into_the_field(shop: Shop, visit: Vi
         await expect(said(dialog)).to_have_text(["Hallo?"])
 
 
+async def test_where_no_web_socket_gets_through_it_asks_and_posts(shop: Shop, visit: Visit) -> None:
+    async with visit() as page, chatting(shop.url, token=await token(shop)) as agent:
+        await page.route_web_socket("**/chat", lambda socket: socket.close())
+        dialog = await open_chat(page)
+        await write(dialog, "Hallo?")
+        await expect(dialog.locator("[data-sequence]")).to_have_count(1)
+        room = await room_of(shop, page)
+        await answer(agent, room, "Guten Tag!")
+        await expect(said(dialog)).to_have_text(["Hallo?", "Guten Tag!"])
+        await write(dialog, "Geht doch.")
+        await expect(said(dialog)).to_have_text(["Hallo?", "Guten Tag!", "Geht doch."])
+        await expect(dialog.locator(".is-waiting")).to_have_count(0)
+        stored = (await agent.ask("getMessages", roomId=room))["messages"]
+        assert [m["content"] for m in stored] == ["Hallo?", "Guten Tag!", "Geht doch."]
+
+
 async def test_without_scripts_it_is_a_page(shop: Shop, visit: Visit) -> None:
     async with (
         visit(java_script_enabled=False) as page,

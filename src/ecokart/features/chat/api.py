@@ -92,11 +92,12 @@ class Stored(msgspec.Struct, rename="camel"):
 
 
 class ChatRoomView(msgspec.Struct, rename="camel"):
-    """A room; `sequence` is the number of its newest message."""
+    """A room; `sequence` is the number of its newest message, `owner` the user whose support room it is."""
 
     id: str
     kind: Kind
     title: str
+    owner: str
     state: State
     context: Context
     sequence: int
@@ -255,4 +256,6 @@ def _cookies(request: Request) -> list[tuple[bytes, bytes]]:
 
 
 def _room(room: Room) -> ChatRoomView:
-    return ChatRoomView(room.id, room.kind, room.title, room.state, room.context, room.last)
+    return ChatRoomView(
+        room.id, room.kind, room.title, room.owner, room.state, room.context, room.last
+    )

@@ -5,6 +5,7 @@ const BEAT = 25_000;
 const PATIENCE = 8000;
 const WAKING = 3000; // after sleep most lines that look open are gone
 const LONGEST_PAUSE = 30_000;
+const BLOCKED = 3; // so often none stood: there is something between that lets no WebSocket through
 const UNSENT = "chat-unsent:";
 const KNOWN_FOR = 6 * 86_400_000; // so long the shop knows a message that it has already
 const TRY_AGAIN = ["too_many", "too_fast", "unavailable", "conflict"];
@@ -26,8 +27,9 @@ export class Line {
 
   // `tell` hears each frame, and {type: "line", open}, "ended", "caught up" and "again": forget what you
   // show of that room. `opening` gives what to ask for when a line stands, beside the rooms that are known.
-  constructor(tell, opening) {
-    Object.assign(this, { tell, opening });
+  // Where no WebSocket has ever stood, `instead` gives a class that does without (see chat-posts.js).
+  constructor(tell, opening, instead) {
+    Object.assign(this, { tell, opening, instead });
     const wake = () => this.#wake();
     addEventListener("online", wake);
     addEventListener("offline", () => this.#lost());
@@ -63,7 +65,12 @@ export class Line {
 
   #connect() {
     this.again = clearTimeout(this.again);
-    const socket = (this.socket = new WebSocket(`${location.origin.replace("http", "ws")}/chat`));
+    if (this.stood || this.#tries < BLOCKED || !this.instead) this.#over(WebSocket);
+    else this.instead().then((Socket) => this.#over(Socket), () => this.#lost());
+  }
+
+  #over(Socket) {
+    const socket = (this.socket = new Socket(`${location.origin.replace("http", "ws")}/chat`));
     this.late = setTimeout(() => this.#lost(), PATIENCE);
     socket.onmessage = (event) => socket === this.socket && this.#hear(JSON.parse(event.data));
     socket.onclose = ({ code }) => {
@@ -103,6 +110,7 @@ export class Line {
 
   #begin() {
     this.#tries = 0;
+    this.stood = this.socket instanceof WebSocket;
     this.tell({ type: "line", open: true });
     for (const [roomId, after] of this.#known) this.ask({ action: "resume", roomId, after });
     for (const frame of this.opening(this.#known)) this.ask(frame);

@@ -32,8 +32,9 @@ class Chat {
     dialog.addEventListener("keydown", ({ key }) => key === "Escape" && this.toggle());
     document.addEventListener("visibilitychange", () => this.#seen());
     if (quietly(() => sessionStorage.getItem("chat-open"))) this.#show(true); // as on the page before
+    const instead = () => import(this.texts.posts).then(({ Posts }) => Posts);
     const opening = { action: "openSupport", context: JSON.parse(this.texts.context) };
-    this.#line = new Line((frame) => this.#hear[frame.type]?.(frame), (known) => (known.size ? [] : [opening]));
+    this.#line = new Line((frame) => this.#hear[frame.type]?.(frame), (known) => (known.size ? [] : [opening]), instead);
   }
 
   #line;
@@ -64,7 +65,7 @@ class Chat {
     error: (frame) => this.#refused(frame),
     joined: ({ read }) => {
       this.log.ariaBusy = "true"; // what was said before isn't read aloud
-      this.#read = read.find((one) => one.userId === this.me)?.sequence ?? 0;
+      this.#read = Math.max(this.#read, read.find((one) => one.userId === this.me)?.sequence ?? 0);
     },
     "caught up": () => {
       for (const message of this.#line.unsent(this.room)) this.#wait(message);
