@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import NamedTuple, cast
 
-from bench.load import Answer, Reader, UnexpectedAnswers
+from bench.load import Answer, Reader, UnexpectedAnswers, without_collections
 
 CONNECTIONS = 256  # at the most
 # A server ends connections that nobody uses; before that they are left alone.
@@ -34,18 +34,19 @@ async def at_rate(port: int, requests: Sequence[bytes], per_second: float) -> li
 
     Raises `UnexpectedAnswers` where a connection breaks, `TimeoutError` where answers don't come.
     """
-    load = _Load(port, len(requests))
-    try:
-        started = perf_counter()
-        for number, what in enumerate(requests):
-            due = started + number / per_second
-            if (pause := due - perf_counter()) > 0:
-                await asyncio.sleep(pause)
-            load.ask(due, what)
-        async with asyncio.timeout(LONGEST_SECONDS):
-            await load.all_answered
-    finally:
-        load.hang_up()
+    with without_collections():
+        load = _Load(port, len(requests))
+        try:
+            started = perf_counter()
+            for number, what in enumerate(requests):
+                due = started + number / per_second
+                if (pause := due - perf_counter()) > 0:
+                    await asyncio.sleep(pause)
+                load.ask(due, what)
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await load.all_answered
+        finally:
+            load.hang_up()
     return sorted(load.replies, key=lambda reply: reply.due)
 
 
