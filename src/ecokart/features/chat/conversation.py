@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -53,24 +53,6 @@ class Conversation:
         self._ports, self._hub, self._admit = ports, hub, admit
         self._joined: dict[str, Feed] = {}
         self._allowance, self._counted_at = FRAMES_AT_ONCE, time.monotonic()
-        self._answers: dict[type[frames.Ask], Callable[[Any], Awaitable[None]]] = {
-            frames.OpenSupport: self._open_support,
-            frames.OpenRoom: self._open_room,
-            frames.CloseRoom: self._close_room,
-            frames.Join: self._join,
-            frames.Resume: self._join,
-            frames.Leave: self._leave,
-            frames.SendMessage: self._send,
-            frames.GetMessages: self._history,
-            frames.GetUserMessages: self._user_history,
-            frames.Typing: self._typing,
-            frames.MarkRead: self._read,
-            frames.Redact: self._redact,
-            frames.BlockUser: self._block,
-            frames.UnblockUser: self._unblock,
-            frames.Ping: self._ping,
-            frames.Disconnect: self._disconnect,
-        }
 
     def welcome(self) -> None:
         """Tell the client who it is."""
@@ -90,7 +72,7 @@ class Conversation:
             self._count()
             ask = read(text)
             await self._check_session()
-            await self._answers[type(ask)](ask)
+            await self.answers[type(ask)](self, ask)
         except SessionEnded:
             self.listener.drop(Close.SESSION_ENDED)
         except Problem as problem:
@@ -232,6 +214,26 @@ class Conversation:
 
     async def _disconnect(self, ask: frames.Disconnect) -> None:
         self.listener.drop(Close.GOODBYE)
+
+    # Once for all connections: of ten thousand that are idle, each would carry its own.
+    answers: ClassVar[dict[type[frames.Ask], Callable[[Conversation, Any], Awaitable[None]]]] = {
+        frames.OpenSupport: _open_support,
+        frames.OpenRoom: _open_room,
+        frames.CloseRoom: _close_room,
+        frames.Join: _join,
+        frames.Resume: _join,
+        frames.Leave: _leave,
+        frames.SendMessage: _send,
+        frames.GetMessages: _history,
+        frames.GetUserMessages: _user_history,
+        frames.Typing: _typing,
+        frames.MarkRead: _read,
+        frames.Redact: _redact,
+        frames.BlockUser: _block,
+        frames.UnblockUser: _unblock,
+        frames.Ping: _ping,
+        frames.Disconnect: _disconnect,
+    }
 
 
 class BadFrame(Invalid):
