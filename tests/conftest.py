@@ -17,7 +17,6 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 
-@pytest.hookimpl(trylast=True)  # after what pytest orders by fixtures
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONG)
 
