@@ -22,7 +22,7 @@ test: .venv/dev.stamp ## Everything that must hold: style, types, import rules, 
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy $(wildcard src tests bench)
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m tests.servers $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m tests.servers $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 engines: .venv/dev.stamp ## PostgreSQL, Redis, DynamoDB Local and ElasticMQ, until Ctrl-C
 	@exec $(BIN)/python -m tests.servers
