@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -147,7 +148,7 @@ def without_collections() -> Iterator[None]:
         gc.enable()
 
 
-class Reader(asyncio.Protocol):
+class Reader(asyncio.Protocol, ABC):
     """The receiving end of a keep-alive connection that has one request under way: collects whole answers."""
 
     _received = b""
@@ -163,9 +164,9 @@ class Reader(asyncio.Protocol):
         status = int(received[9:12])
         self.answered(Answer(status, received[head_end:end], received[:head_end]))
 
+    @abstractmethod
     def answered(self, answer: Answer) -> None:
         """The answer to what was asked is here."""
-        raise NotImplementedError
 
 
 class _Connection(Reader):
