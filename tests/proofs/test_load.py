@@ -117,7 +117,7 @@ async def test_at_a_rate_requests_fall_due_whatever_the_server_does() -> None:
     dues = [reply.due for reply in replies]
     assert dues == sorted(dues)
     assert dues[-1] - dues[0] == pytest.approx(19 / 200, abs=0.001)
-    assert replies[0].seconds > 0.1
+    assert max(reply.seconds for reply in replies) > 0.1  # whichever came first
 
 
 async def test_at_a_rate_the_wait_for_a_free_connection_counts(
