@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from ecokart.core.events import every, on
 from ecokart.core.ports import Ports
 from ecokart.core.targets import TargetBusy
@@ -30,39 +32,23 @@ PARTNER = "partner"
 OF_PARTNERS = f'"source":"{PARTNER}:'
 
 
-@on(OrderPlaced, having=OF_PARTNERS)
-async def tell_placed(ports: Ports, event: OrderPlaced) -> None:
-    await _tell(ports, event, Topic.ORDER_PLACED)
+def _telling(event: type[OrderFact], topic: Topic) -> Callable[[Ports, OrderFact], Awaitable[None]]:
+    """The reaction that tells the partner whose order it is, named by the topic: `tell_placed`."""
+
+    async def tell(ports: Ports, fact: OrderFact) -> None:
+        await _tell(ports, fact, topic)
+
+    tell.__name__ = f"tell_{topic.value.removeprefix('order.')}"
+    return on(event, having=OF_PARTNERS)(tell)
 
 
-@on(OrderAuthorised, having=OF_PARTNERS)
-async def tell_processing(ports: Ports, event: OrderAuthorised) -> None:
-    await _tell(ports, event, Topic.ORDER_PROCESSING)
-
-
-@on(OrderShipped, having=OF_PARTNERS)
-async def tell_shipped(ports: Ports, event: OrderShipped) -> None:
-    await _tell(ports, event, Topic.ORDER_SHIPPED)
-
-
-@on(OrderCompleted, having=OF_PARTNERS)
-async def tell_completed(ports: Ports, event: OrderCompleted) -> None:
-    await _tell(ports, event, Topic.ORDER_COMPLETED)
-
-
-@on(OrderCancelled, having=OF_PARTNERS)
-async def tell_cancelled(ports: Ports, event: OrderCancelled) -> None:
-    await _tell(ports, event, Topic.ORDER_CANCELLED)
-
-
-@on(OrderFailed, having=OF_PARTNERS)
-async def tell_failed(ports: Ports, event: OrderFailed) -> None:
-    await _tell(ports, event, Topic.ORDER_FAILED)
-
-
-@on(OrderRefunded, having=OF_PARTNERS)
-async def tell_refunded(ports: Ports, event: OrderRefunded) -> None:
-    await _tell(ports, event, Topic.ORDER_REFUNDED)
+tell_placed = _telling(OrderPlaced, Topic.ORDER_PLACED)
+tell_processing = _telling(OrderAuthorised, Topic.ORDER_PROCESSING)
+tell_shipped = _telling(OrderShipped, Topic.ORDER_SHIPPED)
+tell_completed = _telling(OrderCompleted, Topic.ORDER_COMPLETED)
+tell_cancelled = _telling(OrderCancelled, Topic.ORDER_CANCELLED)
+tell_failed = _telling(OrderFailed, Topic.ORDER_FAILED)
+tell_refunded = _telling(OrderRefunded, Topic.ORDER_REFUNDED)
 
 
 @on(StockLow)
